@@ -1,0 +1,31 @@
+"""Untrusted text made printable: no control, format, bidi or line characters.
+
+Model ids, tensor names, tokenizer pieces and hub errors pass through here
+before they reach a terminal, a log or an event.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def _shown(char: str) -> str:
+    if unicodedata.category(char) not in _UNSAFE:
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Escape every character that a terminal could act on, except those in `keep`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char in keep else _shown(char) for char in text)
+
+
+def one_line(text: str, limit: int = 2000) -> str:
+    """Fold `text` to one printable line of at most `limit` characters."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= limit else line[: limit - 3] + "..."
