@@ -1,0 +1,1 @@
+"""The instruction set: one table (`spec`), and what derives from it."""
