@@ -74,7 +74,7 @@ class RopeStyle(IntEnum):
     INTERLEAVED = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operand:
     """One operand: its name, kind and place in the instruction.
 
@@ -101,9 +101,9 @@ class Operand:
     synopsis: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """One row of the table."""
+    """One row of the table; rows are singletons, compared by identity."""
 
     mnemonic: str
     opcode: int
