@@ -1,0 +1,54 @@
+"""`hyperdex asm`: a listing becomes a program file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from compiler.errors import UsageError
+
+
+@click.command(name="asm")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write.  [default: stdout]"
+)
+def command(file: Path, output: Path | None) -> None:
+    """Assemble FILE ("-": stdin) to a program: header and 32-byte instruction words."""
+    from compiler.header import Payload, write_header
+    from compiler.isa.encode import encode_program
+    from compiler.isa.spec import ISA_VERSION
+    from compiler.isa.text import parse_program
+
+    if output is None and sys.stdout.isatty():
+        raise UsageError("a program is binary and stdout is a terminal", "add -o FILE or redirect stdout")
+    name, text = _read(file)
+    program = write_header(Payload.PROGRAM, ISA_VERSION) + encode_program(parse_program(text, name))
+    if output is None:
+        sys.stdout.buffer.write(program)
+        sys.stdout.buffer.flush()
+        return
+    if output.exists() and not output.is_file():  # a pipe or a device
+        output.write_bytes(program)
+        return
+    from compiler.workspace import publish_file
+
+    publish_file(output, lambda stream: _write_all(stream, program))
+
+
+def _write_all(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
+
+
+def _read(file: Path) -> tuple[str, str]:
+    """Name for messages and text of a listing."""
+    name = "<stdin>" if str(file) == "-" else str(file)
+    data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        return name, data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{name}:{line}: not UTF-8 text (byte {error.start})") from None

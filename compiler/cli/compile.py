@@ -1,0 +1,49 @@
+"""`hyperdex compile`: phases 0-4 of one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compiler.cli.options import model_argument, open_workspace, prefix_option
+
+
+@click.command(name="compile")
+@model_argument
+@prefix_option
+@click.option(
+    "--num-device", "num_devices", default=1, show_default=True, metavar="N", help="LPU devices, 1-64.", type=int
+)
+@click.option("--target", default="u55c", show_default=True, metavar="T", help="u55c, lpu-819, lpu-1640 or lpu-3280.")
+@click.option(
+    "--dtype", default="float16", show_default=True, metavar="D", help="float16 (the hardware's), bfloat16 or float32."
+)
+@click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: the model's own limit]")
+@click.option("--revision", metavar="R", help="Branch, tag or commit on the hub.")
+@click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
+@click.option("--force", is_flag=True, help="Repeat phases that are up to date.")
+@click.option("--low-memory-usage", is_flag=True, help="Smaller buffers, slower.")
+@click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
+@click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
+@click.option("--events", is_flag=True, help="Write one JSON object per event to stdout.")
+@click.option(
+    "--job", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the events to FILE."
+)
+def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, **given: Any) -> None:
+    """Compile MODEL_ID (facebook/opt-125m, say): check, download, convert, map, generate instructions.
+
+    A private model: set HF_TOKEN or log in with the hub's own tool. A model of
+    your own: put its files into PREFIX/ORG/NAME/ckpt first.
+    """
+    from compiler.cli.narration import Narration
+    from compiler.pipeline import CompileOptions, compile_model
+    from compiler.workspace import parse_model_id
+
+    given["fusion"] = not given.pop("no_fusion")
+    given["reorder"] = not given.pop("no_reorder")
+    with Narration(events, job) as narration:
+        build = compile_model(open_workspace(prefix), parse_model_id(model_id), CompileOptions(**given), narration)
+    if not events:
+        click.echo(build)

@@ -1,0 +1,175 @@
+"""`hyperdex`: the group of commands and what becomes of every failure.
+
+stdout carries data, stderr narration. A command is imported only when it is
+called, so `hyperdex --help` loads click and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from compiler.errors import CapacityError, HyperDexError, Interrupted, UsageError
+from compiler.sanitize import one_line
+
+COMMANDS: dict[str, str] = {
+    "run": "The classic interactive session: asks, then compiles.",
+    "compile": "Compile a model: phases 0-4.",
+    "models": "What is in the prefix: phases, builds, sizes, stale or not.",
+    "disasm": "Listing of a build's program.",
+    "asm": "Assemble a listing to a program file.",
+    "map": "Memory map of a build.",
+    "generate": "Run a build on the emulator and print what it says.",
+    "verify": "Check a build: hashes, memory map, program.",
+}
+"""Name and summary of every command; its module has the same name and defines `command`."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command called `cmd_name`; None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"compiler.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"hyperdex {version('hyperdex-tui')}")
+    except PackageNotFoundError:
+        click.echo("hyperdex, not installed")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    name="hyperdex",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 2 usage, 3 checkpoint damaged, 4 model not supported, 5 does not fit, "
+    "6 artifact damaged, 7 assembly, 8 machine fault, 9 hub or network, 10 busy, 70 a bug of ours, 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
+)
+def group() -> None:
+    """Compile Hugging Face models for the LPU and run them on the emulator."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows the program's name; None takes the process's own.
+
+    Returns:
+        The exit code: 0, or that of the failure, which has been told on stderr in one line.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+    try:
+        with _signals_interrupt():
+            outcome = group.main(args=arguments, prog_name="hyperdex", standalone_mode=False)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else 0
+    except BrokenPipeError:
+        _silence_stdout()
+        return 0
+    except BaseException as failure:
+        return _report(failure)
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind like Ctrl+C, so that temporary folders are removed."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    replaced: list[tuple[int, object]] = []
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is None or signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        try:
+            replaced.append((number, signal.signal(number, interrupt)))
+        except ValueError:  # not in the main thread: the owner of the process decides
+            break
+    try:
+        yield
+    finally:
+        for number, previous in replaced:
+            signal.signal(number, previous)  # type: ignore[arg-type]
+
+
+def _report(failure: BaseException) -> int:
+    """Tell `failure` on stderr in one line; the exit code."""
+    if os.environ.get("HYPERDEX_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(failure)
+    error = as_error(failure)
+    text = str(error)
+    excerpt = getattr(failure, "excerpt", "")  # an assembly error shows the line at fault and a caret
+    with contextlib.suppress(OSError):
+        click.echo(f"hyperdex: error: {text}" + (f"\n{excerpt}" if excerpt else ""), err=True)
+    return error.exit_code
+
+
+def as_error(failure: BaseException) -> HyperDexError:
+    """The error of our own tree that says what `failure` says, in one line."""
+    if isinstance(failure, HyperDexError):
+        return failure
+    if isinstance(failure, (KeyboardInterrupt, click.Abort)):
+        return Interrupted("interrupted")
+    if isinstance(failure, click.UsageError):
+        command = failure.ctx.command_path if failure.ctx else "hyperdex"
+        return UsageError(failure.format_message().rstrip("."), f"see {command} --help")
+    if isinstance(failure, click.ClickException):
+        return UsageError(failure.format_message())
+    if isinstance(failure, MemoryError):
+        return CapacityError("out of memory", "close other programs or use a smaller model")
+    if isinstance(failure, OSError) and failure.filename is not None:
+        where = failure.filename if isinstance(failure.filename, (str, Path)) else os.fsdecode(failure.filename)
+        if failure.errno in _DISK_FULL:
+            return CapacityError(f"{where}: the disk is full", "free some space or choose another --prefix")
+        return UsageError(f"{where}: {failure.strerror}")
+    if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
+        return CapacityError("the disk is full", "free some space or choose another --prefix")
+    name = type(failure).__name__
+    return HyperDexError(one_line(f"{name}: {failure}", 400), "this is a bug; HYPERDEX_DEBUG=1 shows where")
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing: the interpreter flushes it once more at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
