@@ -1,0 +1,183 @@
+"""Tiny random checkpoints, made by transformers itself: the oracle of every token test.
+
+A recipe names a family and what is special about it. `write_checkpoint` saves
+weights, biases and norms that are all random (a zero bias or a unit norm would
+hide a swapped tensor) and `greedy` says what transformers generates from it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+VOCAB_SIZE = 101
+MAX_LENGTH = 64
+PROMPT = (5, 17, 88, 3, 42)
+
+_SIZES: dict[str, dict[str, Any]] = {
+    "opt": {
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 48,
+        "ffn_dim": 80,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": MAX_LENGTH,
+        "word_embed_proj_dim": 48,
+    },
+    "llama": {
+        "vocab_size": VOCAB_SIZE,
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": MAX_LENGTH,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One tiny model.
+
+    Attributes:
+        name: also its name in the prefix, `tiny/NAME`.
+        family: "opt" or "llama".
+        config: what differs from the family's sizes.
+        old_dialect: write `rope_scaling` and `rope_theta` as before transformers 5.
+        shard_bytes: largest shard, so that the checkpoint has several; 0: one file.
+    """
+
+    name: str
+    family: str
+    config: dict[str, Any] = field(default_factory=dict)
+    old_dialect: bool = False
+    shard_bytes: int = 0
+
+    @property
+    def model_id(self) -> str:
+        """Its id in the prefix."""
+        return f"tiny/{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _rope(**kind: Any) -> dict[str, Any]:
+    return {"rope_parameters": {"rope_theta": 10000.0, **kind}}
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+
+RECIPES = (
+    Recipe("opt", "opt"),
+    Recipe("opt-untied", "opt", {"tie_word_embeddings": False}),
+    Recipe("opt-350m-like", "opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 24}),
+    Recipe("opt-no-bias", "opt", {"enable_bias": False, "activation_function": "gelu"}),
+    Recipe("opt-plain-norm", "opt", {"layer_norm_elementwise_affine": False}),
+    Recipe("opt-sharded", "opt", shard_bytes=20_000),
+    Recipe("llama", "llama"),
+    Recipe("llama-gqa", "llama", {"num_key_value_heads": 2}),
+    Recipe("llama-mqa", "llama", {"num_key_value_heads": 1}),
+    Recipe("llama-tied", "llama", {"tie_word_embeddings": True}),
+    Recipe("llama-biases", "llama", {"attention_bias": True, "mlp_bias": True}),
+    Recipe("llama-head-dim", "llama", {"head_dim": 16, "num_attention_heads": 6, "num_key_value_heads": 2}),
+    Recipe("llama-theta", "llama", _rope(rope_type="default", rope_theta=500000.0), old_dialect=True),
+    Recipe("llama-linear", "llama", _rope(rope_type="linear", factor=2.0)),
+    Recipe("llama-linear-old", "llama", _rope(rope_type="linear", factor=2.0), old_dialect=True),
+    Recipe("llama-dynamic", "llama", _rope(rope_type="dynamic", factor=2.0)),
+    Recipe("llama-yarn", "llama", _rope(**YARN)),
+    Recipe("llama-yarn-old", "llama", _rope(**YARN), old_dialect=True),
+    Recipe("llama-llama3", "llama", _rope(**LLAMA3)),
+    Recipe("llama-llama3-old", "llama", _rope(**LLAMA3), old_dialect=True),
+)
+
+
+def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", tokenizer: bool = False) -> None:
+    """Save the model of `recipe` to `folder` as transformers would, weights seeded by its name."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+
+    kinds: dict[str, Any] = {"opt": (OPTConfig, OPTForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
+    config_class, model_class = kinds[recipe.family]
+    config = config_class(**{**_SIZES[recipe.family], **recipe.config})
+    model = model_class(config)
+    generator = torch.Generator().manual_seed(sum(recipe.name.encode()))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            is_norm = "norm" in name and name.endswith("weight")
+            parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.15 * noise)
+    model.tie_weights()
+    model.to(getattr(torch, dtype))
+    shard: dict[str, Any] = {"max_shard_size": recipe.shard_bytes} if recipe.shard_bytes else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_pretrained(folder, **shard)
+    if recipe.old_dialect:
+        _rewrite_rope(folder / "config.json")
+    if tokenizer:
+        write_tokenizer(folder)
+
+
+def _rewrite_rope(path: Path) -> None:
+    """Turn `rope_parameters` into `rope_theta` and `rope_scaling`."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    parameters = dict(config.pop("rope_parameters"))
+    config["rope_theta"] = parameters.pop("rope_theta")
+    scaled = parameters.get("rope_type", "default") != "default"
+    config["rope_scaling"] = parameters if scaled else None
+    path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Save a byte-level tokenizer of VOCAB_SIZE tokens: lower-case ASCII and a few bytes of UTF-8."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    visible = sorted(pre_tokenizers.ByteLevel.alphabet())
+    chosen = [letter for letter in visible if letter.isascii()] + ["Ġ", "Ã", "©"]
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2}
+    for letter in [*chosen, "<unk>"]:
+        vocabulary.setdefault(letter, len(vocabulary))
+    assert len(vocabulary) <= VOCAB_SIZE
+    engine = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=engine, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
+    )
+    wrapped.save_pretrained(folder)
+
+
+def load_reference(folder: Path) -> Any:
+    """The checkpoint as a transformers model, float32, eager attention."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
+
+
+def greedy(folder: Path, prompt: tuple[int, ...], count: int) -> list[int]:
+    """The new tokens transformers' own greedy search gives."""
+    import torch
+
+    model = load_reference(folder)
+    given = torch.tensor([prompt])
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        found = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=count, do_sample=False)
+    return [int(token) for token in found[0, len(prompt) :]]
