@@ -1,0 +1,1 @@
+"""The terminal app of HyperDex: models, compiles, programs, memory maps and generation."""

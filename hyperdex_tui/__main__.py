@@ -1,0 +1,64 @@
+"""`hyperdex-tui [--prefix P] [MODEL_ID]`: the app, or plain lines without a terminal.
+
+Help, version and wrong arguments are answered before the toolkit is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.errors import HyperDexError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hyperdex-tui",
+        description="Compile Hugging Face models for the LPU, look into programs and memory maps, run them on the "
+        "emulator. Without a terminal: compiles and runs the bundled demo model in plain lines.",
+    )
+    parser.add_argument("model_id", nargs="?", default="", metavar="MODEL_ID", help="model to start on, ORG/NAME")
+    parser.add_argument(
+        "--prefix",
+        type=Path,
+        help="folder of all models (default: $HYPERDEX_PREFIX, /opt/hyperdex/models or the user's data folder)",
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start the app; the process's exit code."""
+    options = _parser().parse_args(argv)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"hyperdex-tui {version('hyperdex-tui')}")
+        return 0
+    try:
+        return _start(options.prefix, options.model_id)
+    except HyperDexError as error:
+        print(f"hyperdex-tui: error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _start(prefix: Path | None, model_id: str) -> int:
+    from compiler.workspace import default_prefix, parse_model_id
+
+    chosen = parse_model_id(model_id) if model_id else ""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from compiler.cli.demo import run_demo
+
+        return run_demo(prefix)
+    folder = (prefix.expanduser() if prefix is not None else default_prefix()).absolute()
+    from hyperdex_tui.app import HyperDexApp
+
+    app = HyperDexApp(folder, chosen)
+    app.run()
+    return app.return_code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The app: registers themes, owns the launcher of compiles, and routes between screens."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from hyperdex_tui import messages
+from hyperdex_tui.keys import bindings
+from hyperdex_tui.screens.models import ModelsScreen
+from hyperdex_tui.settings import Settings, load_settings, save_settings, settings_path
+from hyperdex_tui.themes import THEMES, other_theme
+
+
+class HyperDexApp(App[None]):
+    """The terminal app.
+
+    Args:
+        prefix: folder of all models.
+        model_id: model to put the cursor on.
+        settings_file: where choices are kept; None: the user's own file.
+    """
+
+    TITLE = "HyperDex"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("app")
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, prefix: Path, model_id: str = "", settings_file: Path | None = None) -> None:
+        self._settings_file = settings_file or settings_path()
+        self._settings = load_settings(self._settings_file)
+        super().__init__()
+        self.prefix = prefix
+        self._model_id = model_id
+        for theme in THEMES:
+            self.register_theme(theme)
+        known = {theme.name for theme in THEMES}
+        self.theme = self._settings.theme if self._settings.theme in known else THEMES[0].name
+
+    def get_default_screen(self) -> Screen[object]:
+        """The models."""
+        return ModelsScreen(self.prefix, self._model_id)
+
+    def on_mount(self) -> None:
+        """A closed terminal or a polite kill ends the app in order; compiles go on by themselves."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        for name in ("SIGHUP", "SIGTERM"):
+            if hasattr(signal, name):
+                loop.add_signal_handler(getattr(signal, name), self.exit)
+
+    def action_switch_theme(self) -> None:
+        """Dark or light, remembered."""
+        self.theme = other_theme(self.theme)
+        self._settings = Settings(theme=self.theme)
+        save_settings(self._settings_file, self._settings)
+
+    def action_help(self) -> None:
+        """Keys of the current screen."""
+        from hyperdex_tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(getattr(self.screen, "scope", "app")))
+
+    def action_back(self) -> None:
+        """Esc where no screen took it."""
+        self.on_go_back()
+
+    def on_go_back(self) -> None:
+        """Leave the current screen; the first one stays."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()

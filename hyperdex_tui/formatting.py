@@ -1,0 +1,95 @@
+"""Numbers and text for a terminal: bytes, rates, durations, cells cut to a width.
+
+Byte counts use binary units (1 KiB = 1024 bytes), as the devices' memory does.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def bytes_text(count: float) -> str:
+    """`count` bytes with three significant digits, e.g. `1.21 MiB`."""
+    value = float(count)
+    for unit in _BYTE_UNITS:
+        if abs(value) < 1000 or unit == _BYTE_UNITS[-1]:
+            return f"{value:.0f} B" if unit == "B" else f"{_three_digits(value)} {unit}"
+        value /= 1024
+    raise AssertionError("the last unit returns")
+
+
+def _three_digits(value: float) -> str:
+    if abs(value) >= 99.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+def amount_text(count: float, unit: str) -> str:
+    """`count` of `unit`, where "bytes" is scaled and anything else is counted."""
+    return bytes_text(count) if unit == "bytes" else f"{count:,.0f}"
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """A throughput, or "" while unknown."""
+    if rate <= 0:
+        return ""
+    return f"{bytes_text(rate)}/s" if unit == "bytes" else f"{rate:,.0f} {unit}/s"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration: `0.3 s`, `42 s`, `3:05`, `1:02:03`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def percent_text(part: float, whole: float) -> str:
+    """`part` of `whole` in percent; "" when `whole` is zero. Never rounds up to 100 or down to 0."""
+    if whole <= 0:
+        return ""
+    percent = 100.0 * part / whole
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` cells, an ellipsis where something was left out."""
+    if width <= 0:
+        return ""
+    if cell_len(text) <= width:
+        return text
+    return "…" if width == 1 else set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def cut_left(text: str, width: int) -> str:
+    """As `cut`, but keeps the end: for paths and tensor names."""
+    if width <= 0:
+        return ""
+    if cell_len(text) <= width:
+        return text
+    kept = text[-(width - 1) :] if width > 1 else ""
+    while cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return "…" + kept
+
+
+def pad(text: str, width: int) -> str:
+    """`text` cut or filled to exactly `width` cells, left aligned."""
+    shown = cut(text, width)
+    return shown + " " * (width - cell_len(shown))
+
+
+def pad_left(text: str, width: int) -> str:
+    """As `pad`, right aligned."""
+    shown = cut(text, width)
+    return " " * (width - cell_len(shown)) + shown

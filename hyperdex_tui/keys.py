@@ -1,0 +1,127 @@
+"""THE key table: bindings, key bar, help screen and command palette all read it.
+
+A key belongs to a scope: "app" (everywhere), "list" (any list) or the name of
+a screen. The same key may mean different things on different screens; within
+one scope it means one thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action and the keys that trigger it.
+
+    Attributes:
+        scope: where it works.
+        keys: Textual key names, comma separated; the first is shown.
+        action: action of the screen or widget the scope names.
+        label: one or two words for the key bar; "" keeps it out of the bar.
+        synopsis: one line for help and palette.
+        shown: how the key is written, when not as its name.
+        palette: whether the command palette offers it.
+    """
+
+    scope: str
+    keys: str
+    action: str
+    label: str
+    synopsis: str
+    shown: str = ""
+    palette: bool = True
+
+    @property
+    def cap(self) -> str:
+        """The key as people write it."""
+        return self.shown or self.keys.partition(",")[0]
+
+
+KEYS: tuple[Key, ...] = (
+    Key("app", "question_mark,f1", "help", "help", "Show every key of this screen", "?"),
+    Key("app", "escape", "back", "", "One step back: close the prompt, clear the filter, leave the screen", "Esc", False),
+    Key("app", "q", "quit", "", "Quit; a running compile goes on and can be attached again"),
+    Key("app", "ctrl+p", "command_palette", "", "Open the command palette", "Ctrl+P", False),
+    Key("app", "f2", "switch_theme", "", "Switch between the dark and the light theme", "F2"),
+    Key("list", "down,j", "cursor_down", "", "Next line", "j ↓", False),
+    Key("list", "up,k", "cursor_up", "", "Previous line", "k ↑", False),
+    Key("list", "pagedown,ctrl+f,ctrl+d", "page_down", "", "One page down", "PgDn ^F", False),
+    Key("list", "pageup,ctrl+b,ctrl+u", "page_up", "", "One page up", "PgUp ^B", False),
+    Key("list", "home,g", "first", "", "First line", "g Home", False),
+    Key("list", "end,G", "last", "", "Last line", "G End", False),
+    Key("list", "enter", "choose", "", "Open what the cursor is on", "Enter", False),
+    Key("models", "enter", "open", "open", "Open the instructions of a build, or compile a model without one", "Enter"),
+    Key("models", "slash", "filter", "filter", "Show only models whose name contains a text", "/"),
+    Key("models", "a", "add", "add", "Compile a model of the Hugging Face Hub by its id"),
+    Key("models", "c", "compile", "compile", "Choose devices, target and dtype, then compile"),
+    Key("models", "i", "instructions", "instr", "Instruction list of the build"),
+    Key("models", "m", "memory", "map", "Memory map of the build"),
+    Key("models", "p", "prompt", "prompt", "Generate tokens with the emulator"),
+    Key("models", "J", "jobs", "jobs", "Compiles of this prefix, running and finished"),
+    Key("models", "r", "rescan", "", "Read the prefix again"),
+    Key("compile", "down,j,tab", "next_field", "", "Next field", "j ↓", False),
+    Key("compile", "up,k,shift+tab", "previous_field", "", "Previous field", "k ↑", False),
+    Key("compile", "right,l", "increase", "change", "Next value of the field; digits type a number", "← →", False),
+    Key("compile", "left,h", "decrease", "", "Previous value of the field", "h ←", False),
+    Key("compile", "space", "toggle", "switch", "Switch an option on or off", "Space", False),
+    Key("compile", "enter,s", "start", "start", "Start the compile", "Enter"),
+    Key("jobs", "enter", "attach", "attach", "Follow the job", "Enter"),
+    Key("jobs", "r", "rescan", "rescan", "Read the job files again"),
+    Key("run", "x", "cancel", "cancel", "Stop the compile (SIGTERM); finished phases stay"),
+    Key("run", "d", "detach", "detach", "Leave; the compile goes on"),
+    Key("run", "i", "instructions", "instr", "Instruction list of the build"),
+    Key("run", "m", "memory", "map", "Memory map of the build"),
+    Key("run", "p", "prompt", "prompt", "Generate tokens with the emulator"),
+    Key("run", "R", "retry", "retry", "Compile again with the same choices"),
+    Key("instructions", "enter", "region", "region", "Show the memory region of the instruction", "Enter"),
+    Key("instructions", "slash", "search", "search", "Search forwards for a text", "/"),
+    Key("instructions", "n", "search_next", "", "Next match"),
+    Key("instructions", "N", "search_previous", "", "Previous match"),
+    Key("instructions", "f", "filter", "filter", "Show only instructions that contain a text"),
+    Key("instructions", "left_square_bracket", "previous_section", "", "Previous layer", "["),
+    Key("instructions", "right_square_bracket", "next_section", "layer", "Next layer", "]"),
+    Key("instructions", "space,z", "fold", "fold", "Fold or unfold this layer", "Space"),
+    Key("instructions", "Z", "fold_all", "", "Fold or unfold every layer"),
+    Key("instructions", "colon", "goto", "goto", "Go to an instruction index", ":"),
+    Key("instructions", "m", "memory", "map", "Memory map of the build"),
+    Key("instructions", "p", "prompt", "", "Generate tokens with the emulator"),
+    Key("memory", "enter", "instructions", "instr", "Show the instructions that use the region", "Enter"),
+    Key("memory", "slash", "filter", "filter", "Show only regions that contain a text", "/"),
+    Key("memory", "s", "sort", "sort", "Sort by address, size or name"),
+    Key("memory", "left_square_bracket", "previous_kind", "", "Previous kind of region", "["),
+    Key("memory", "right_square_bracket", "next_kind", "kind", "Next kind of region", "]"),
+    Key("memory", "p", "prompt", "prompt", "Generate tokens with the emulator"),
+    Key("generate", "enter", "generate", "generate", "Run the prompt", "Enter", False),
+    Key("generate", "tab", "focus_next", "field", "Next field", "Tab", False),
+    Key("generate", "escape", "back", "stop/back", "Stop the run, then leave", "Esc", False),
+    Key("ask", "y,enter", "yes", "yes", "Yes", "y", False),
+    Key("ask", "n,escape", "no", "no", "No", "n", False),
+    Key("help", "escape,q,question_mark", "close", "close", "Close", "Esc", False),
+)
+
+SCOPE_TITLES: dict[str, str] = {
+    "app": "Everywhere",
+    "list": "Lists",
+    "models": "Models",
+    "compile": "Compile",
+    "jobs": "Jobs",
+    "run": "Run",
+    "instructions": "Instructions",
+    "memory": "Memory map",
+    "generate": "Generate",
+    "ask": "Question",
+    "help": "Help",
+}
+
+
+def keys_of(scope: str) -> tuple[Key, ...]:
+    """The keys of one scope, in table order."""
+    return tuple(key for key in KEYS if key.scope == scope)
+
+
+def bindings(scope: str) -> list[BindingType]:
+    """Textual bindings of one scope."""
+    return [Binding(key.keys, key.action, key.label or key.synopsis, show=False) for key in keys_of(scope)]

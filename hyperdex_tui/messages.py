@@ -1,0 +1,102 @@
+"""Messages between widgets, screens and the app.
+
+Widgets tell their screen what the user did with a list or a prompt; screens
+ask the app for another screen. Models and builds go by name, so that a
+message never holds on to a file.
+"""
+
+from __future__ import annotations
+
+from textual.message import Message
+from textual.widget import Widget
+
+
+class RowMoved(Message):
+    """The cursor of a list is on another row; `row` is -1 in an empty list."""
+
+    def __init__(self, rows: Widget, row: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.row = row
+
+
+class RowChosen(Message):
+    """Enter was pressed on a row of a list, or it was clicked twice."""
+
+    def __init__(self, rows: Widget, row: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.row = row
+
+
+class LineChanged(Message):
+    """The text of the prompt line changed."""
+
+    def __init__(self, purpose: str, text: str) -> None:
+        super().__init__()
+        self.purpose = purpose
+        self.text = text
+
+
+class LineEntered(Message):
+    """Enter was pressed in the prompt line."""
+
+    def __init__(self, purpose: str, text: str) -> None:
+        super().__init__()
+        self.purpose = purpose
+        self.text = text
+
+
+class OpenCompile(Message):
+    """Show the compile screen of a model."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__()
+        self.model_id = model_id
+
+
+class OpenRun(Message):
+    """Follow a job file."""
+
+    def __init__(self, model_id: str, job_id: str) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.job_id = job_id
+
+
+class OpenJobs(Message):
+    """Show the compiles of the prefix."""
+
+
+class OpenInstructions(Message):
+    """Show the program of a build, at `pc` or limited to a region when given."""
+
+    def __init__(self, model_id: str, build: str, pc: int = -1, region: str = "") -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.build = build
+        self.pc = pc
+        self.region = region
+
+
+class OpenMemory(Message):
+    """Show the memory map of a build, on `region` when given."""
+
+    def __init__(self, model_id: str, build: str, region: str = "") -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.build = build
+        self.region = region
+
+
+class OpenGenerate(Message):
+    """Show the generate screen of a build."""
+
+    def __init__(self, model_id: str, build: str) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.build = build
+
+
+class GoBack(Message):
+    """Leave the current screen."""

@@ -1,0 +1,1 @@
+"""Screens: each composes widgets, routes keys and messages, and computes nothing itself."""

@@ -1,0 +1,44 @@
+"""Two themes. Chosen to stay apart in 256 colours; nothing is told by colour alone."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+DARK = Theme(
+    name="hyperdex-dark",
+    primary="#5fafff",
+    secondary="#87afd7",
+    accent="#ffaf5f",
+    success="#87d787",
+    warning="#ffd75f",
+    error="#ff8787",
+    foreground="#d7d7d7",
+    background="#121212",
+    surface="#1c1c1c",
+    panel="#262626",
+    dark=True,
+    variables={"selected": "#005f87", "selected-blurred": "#303030", "muted": "#949494", "bar": "#262626"},
+)
+
+LIGHT = Theme(
+    name="hyperdex-light",
+    primary="#005faf",
+    secondary="#005f87",
+    accent="#af5f00",
+    success="#00660a",
+    warning="#875f00",
+    error="#af0000",
+    foreground="#1c1c1c",
+    background="#ffffff",
+    surface="#f5f5f5",
+    panel="#e4e4e4",
+    dark=False,
+    variables={"selected": "#afd7ff", "selected-blurred": "#dadada", "muted": "#626262", "bar": "#e4e4e4"},
+)
+
+THEMES: tuple[Theme, ...] = (DARK, LIGHT)
+
+
+def other_theme(name: str) -> str:
+    """The theme to switch to from `name`."""
+    return LIGHT.name if name == DARK.name else DARK.name

@@ -1,0 +1,128 @@
+"""Painted lines: text with a role per span, and a widget that paints them.
+
+Everything on screen goes through here, so that untrusted text is escaped in
+one place and never read as markup, and so that colour follows the theme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from compiler.sanitize import printable
+from hyperdex_tui.formatting import cut
+
+ROLES = (
+    "text",
+    "strong",
+    "dim",
+    "accent",
+    "good",
+    "warn",
+    "bad",
+    "head",
+    "bar",
+    "cap",
+    "cursor",
+    "cursor-blurred",
+    "match",
+    "kind-embedding",
+    "kind-weight",
+    "kind-bias",
+    "kind-norm",
+    "kind-table",
+    "kind-key",
+    "kind-value",
+    "kind-io",
+    "kind-free",
+    "unit-SMA",
+    "unit-SXE",
+    "unit-VXE",
+    "unit-ESL",
+    "unit-ICP",
+)
+"""What a span means; app.tcss gives each a look as `.role--NAME`."""
+
+Span = tuple[str, str]
+"""Text and role."""
+
+Line = Sequence[Span]
+
+
+def line(*parts: str | Span) -> Line:
+    """Spans from bare strings (role "text") and (text, role) pairs."""
+    return tuple((part, "text") if isinstance(part, str) else part for part in parts)
+
+
+def line_width(spans: Line) -> int:
+    """Cells a line takes, once its text is escaped."""
+    return sum(cell_len(printable(text)) for text, _ in spans)
+
+
+class Painted(Widget):
+    """A widget that draws `Line`s; the base of every list and pane."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"role--{role}" for role in ROLES}
+
+    def style_of(self, role: str) -> Style:
+        """The rich style of a role under the current theme."""
+        return self.get_component_rich_style(f"role--{role}")
+
+    def paint(self, spans: Line, width: int, over: str = "") -> Strip:
+        """One row of exactly `width` cells; `over` is a role laid over every span, e.g. "cursor"."""
+        base = self.style_of(over or "text")
+        segments: list[Segment] = []
+        room = width
+        for text, role in spans:
+            shown = cut(printable(text), room)
+            if not shown:
+                continue
+            style = self.style_of(role)
+            if over:
+                style = Style.combine((style, Style(bgcolor=base.bgcolor, bold=base.bold, reverse=base.reverse)))
+            segments.append(Segment(shown, style))
+            room -= cell_len(shown)
+            if room <= 0:
+                break
+        if room > 0:
+            segments.append(Segment(" " * room, base))
+        return Strip(segments, width)
+
+
+class Pane(Painted):
+    """A fixed block of lines; what does not fit is cut, never wrapped."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: tuple[Line, ...] = ()
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Replace the content; repaints only when it changed."""
+        shown = tuple(tuple(spans) for spans in lines)
+        if shown == self._lines:
+            return
+        changed = [
+            row
+            for row in range(max(len(shown), len(self._lines)))
+            if shown[row : row + 1] != self._lines[row : row + 1]
+        ]
+        self._lines = shown
+        width = self.size.width
+        self.refresh(*(Region(0, row, width, 1) for row in changed if row < self.size.height))
+
+    @property
+    def plain(self) -> str:
+        """The content as text, for tests and copying."""
+        return "\n".join("".join(text for text, _ in spans).rstrip() for spans in self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the content."""
+        spans = self._lines[y] if y < len(self._lines) else ()
+        return self.paint(spans, self.size.width)

@@ -1,0 +1,178 @@
+"""A list that draws only the rows in sight, whatever its length.
+
+Subclasses say how many rows there are and what row `i` looks like; the list
+keeps cursor and scroll position. A cursor step inside the window repaints two
+rows; nothing else is computed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Region
+from textual.strip import Strip
+
+from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import RowChosen, RowMoved
+from hyperdex_tui.widgets.painted import Line, Painted, line
+
+_WHEEL_ROWS = 3
+_MARGIN = 2
+"""Rows kept in sight above and below the cursor when a jump lands outside the window."""
+
+
+class RowList(Painted, can_focus=True):
+    """Base of every list. Posts RowMoved and RowChosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("list")
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.cursor = 0
+        self.top = 0
+
+    def row_count(self) -> int:
+        """Rows in the list."""
+        raise NotImplementedError
+
+    def row(self, index: int, width: int) -> Line:
+        """What row `index` shows in `width` cells."""
+        raise NotImplementedError
+
+    def heading(self, width: int) -> Line:
+        """Column titles; empty: the list has none."""
+        return ()
+
+    def empty_lines(self, width: int) -> tuple[Line, ...]:
+        """What an empty list says; it tells what to do next."""
+        return (line(("Nothing here.", "dim")),)
+
+    @property
+    def _head_rows(self) -> int:
+        return 1 if self.heading(self.size.width) else 0
+
+    @property
+    def window(self) -> int:
+        """Rows in sight."""
+        return max(1, self.size.height - self._head_rows)
+
+    def rows_changed(self, cursor: int | None = None) -> None:
+        """The rows are others now: put the cursor somewhere legal and repaint."""
+        self.cursor = max(0, min(self.cursor if cursor is None else cursor, self.row_count() - 1))
+        self._keep_in_sight()
+        self.refresh()
+        self.post_message(RowMoved(self, self.cursor if self.row_count() else -1))
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on row `index` (clipped)."""
+        index = max(0, min(index, self.row_count() - 1))
+        if index == self.cursor:
+            return
+        before, self.cursor = self.cursor, index
+        if self._keep_in_sight():
+            self.refresh()
+        else:
+            head = self._head_rows
+            rows = (before - self.top + head, index - self.top + head)
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in rows if 0 <= y < self.size.height))
+        self.post_message(RowMoved(self, index))
+
+    def _keep_in_sight(self) -> bool:
+        """Scroll so that the cursor is visible; True when the window moved."""
+        window, before = self.window, self.top
+        limit = max(0, self.row_count() - window)
+        if self.cursor < self.top:
+            jump = self.top - self.cursor > 1
+            self.top = self.cursor - (min(_MARGIN, window // 4) if jump else 0)
+        elif self.cursor >= self.top + window:
+            jump = self.cursor - self.top - window > 0
+            self.top = self.cursor - window + 1 + (min(_MARGIN, window // 4) if jump else 0)
+        self.top = max(0, min(self.top, limit))
+        return self.top != before
+
+    def render_line(self, y: int) -> Strip:
+        """Heading, one row, or the empty text."""
+        width = self.size.width
+        head = self.heading(width)
+        if head and y == 0:
+            return self.paint(head, width, "head")
+        count = self.row_count()
+        index = self.top + y - (1 if head else 0)
+        if count == 0:
+            lines = self.empty_lines(width)
+            at = y - (2 if head else 1)
+            return self.paint(lines[at] if 0 <= at < len(lines) else (), width)
+        if index >= count:
+            return self.paint((), width)
+        over = ""
+        if index == self.cursor:
+            over = "cursor" if self.has_focus else "cursor-blurred"
+        return self.paint((*self._gauge(y, index == self.cursor, count), *self.row(index, width - 2)), width, over)
+
+    def _gauge(self, y: int, is_cursor: bool, count: int) -> Line:
+        """Two cells on the left: the cursor mark, so that it shows without colour."""
+        return ((("▶ " if is_cursor else "  "), "accent"),)
+
+    def on_focus(self) -> None:
+        """Show the cursor as active."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Show the cursor as resting."""
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight when the window shrinks."""
+        self._keep_in_sight()
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on the clicked row; a second click opens it."""
+        index = self.top + event.y - self._head_rows
+        if event.y < self._head_rows or index >= self.row_count():
+            return
+        if event.chain >= 2:
+            self.post_message(RowChosen(self, index))
+        else:
+            self.move_to(index)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Move with the wheel."""
+        event.stop()
+        self.move_to(self.cursor + _WHEEL_ROWS)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Move with the wheel."""
+        event.stop()
+        self.move_to(self.cursor - _WHEEL_ROWS)
+
+    def action_cursor_down(self) -> None:
+        """Next row."""
+        self.move_to(self.cursor + 1)
+
+    def action_cursor_up(self) -> None:
+        """Previous row."""
+        self.move_to(self.cursor - 1)
+
+    def action_page_down(self) -> None:
+        """One window further."""
+        self.move_to(self.cursor + self.window - 1)
+
+    def action_page_up(self) -> None:
+        """One window back."""
+        self.move_to(self.cursor - self.window + 1)
+
+    def action_first(self) -> None:
+        """First row."""
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        """Last row."""
+        self.move_to(self.row_count() - 1)
+
+    def action_choose(self) -> None:
+        """Open the row under the cursor."""
+        if self.row_count():
+            self.post_message(RowChosen(self, self.cursor))
