@@ -121,7 +121,9 @@ def decode(word: bytes | memoryview) -> Instruction:
         raise AssemblyError(f"unknown opcode {words[0] & 0xFF:#04x}")
     for index, (value, claimed) in enumerate(zip(words, _claimed(spec), strict=True)):
         if value & ~claimed:
-            raise AssemblyError(f"{spec.mnemonic}: word {index} is {value:#010x}, bits beyond {claimed:#010x} must be 0")
+            raise AssemblyError(
+                f"{spec.mnemonic}: word {index} is {value:#010x}, bits beyond {claimed:#010x} must be 0"
+            )
     return Instruction(spec, tuple(_from_bits(operand, words[operand.word]) for operand in spec.operands))
 
 

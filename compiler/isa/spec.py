@@ -137,9 +137,7 @@ def _stream(name: str, low: int, effect: Effect, optional: bool = False, synopsi
     return Operand(name, Kind.STREAM, 0, low, 6, effect, optional=optional, synopsis=synopsis)
 
 
-def _register(
-    name: str, word: int, low: int, effect: Effect, optional: bool = False, synopsis: str = ""
-) -> Operand:
+def _register(name: str, word: int, low: int, effect: Effect, optional: bool = False, synopsis: str = "") -> Operand:
     return Operand(name, Kind.REGISTER, word, low, 5, effect, optional=optional, synopsis=synopsis)
 
 
@@ -238,9 +236,7 @@ SPECS: tuple[Spec, ...] = (
         "Open a stream of cached keys (rows are tokens) or values (columns are tokens), laid out as for rd.param.",
     ),
     _kv_write("wr.key", 0x04, "Write one key per head: row `at` of each head's key cache."),
-    _kv_write(
-        "wr.value", 0x05, "Write one value per head with byte strobes: column `at` of each head's value cache."
-    ),
+    _kv_write("wr.value", 0x05, "Write one value per head with byte strobes: column `at` of each head's value cache."),
     Spec(
         "rd.host",
         0x06,

@@ -1,0 +1,1 @@
+"""Phase 2: Hugging Face weights, safetensors or `.bin`, become one JSON file and one binary file."""

@@ -1,0 +1,122 @@
+"""A checkpoint's `config.json`, read field by field with every value checked.
+
+In: the parsed JSON object. Out: typed fields, or an error that names the
+field, its value and what is allowed. Field names keep their Hugging Face
+spelling; what a family makes of them is written in `graph.architectures`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.errors import UnsupportedModelError
+
+LAYER_LIMIT = 1024
+WIDTH_LIMIT = 1 << 20
+VOCAB_LIMIT = 1 << 22
+POSITION_LIMIT = 1 << 24
+
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """Typed access to `config.json`.
+
+    Attributes:
+        fields: the parsed object, as it is on disk.
+    """
+
+    fields: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        """The one class name in `architectures`.
+
+        Raises:
+            UnsupportedModelError: the field is missing, malformed or names several.
+        """
+        names = self.fields.get("architectures")
+        if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+            raise UnsupportedModelError(
+                f"config.json: architectures is {names!r}", "it must name exactly one class, e.g. ['LlamaForCausalLM']"
+            )
+        return names[0]
+
+    def integer(self, name: str, low: int = 1, high: int = WIDTH_LIMIT, default: Any = _REQUIRED) -> int:
+        """An integer field in low..high.
+
+        Raises:
+            UnsupportedModelError: missing without a default, of another type, or out of range.
+        """
+        value = self._value(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _refused(name, value, f"an integer from {low} to {high}")
+        return value
+
+    def number(self, name: str, low: float = 0.0, high: float = 1e9, default: Any = _REQUIRED) -> float:
+        """A finite number in low..high; errors as for `integer`."""
+        value = self._value(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _refused(name, value, f"a number from {low:g} to {high:g}")
+        if not math.isfinite(value) or not low <= value <= high:
+            raise _refused(name, value, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A boolean field."""
+        value = self._value(name, default)
+        if not isinstance(value, bool):
+            raise _refused(name, value, "true or false")
+        return value
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: Any = _REQUIRED) -> str:
+        """A string field that is one of `allowed`."""
+        value = self._value(name, default)
+        if value not in allowed:
+            raise _refused(name, value, f"one of {', '.join(allowed)}")
+        return str(value)
+
+    def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
+        """A token id or a list of them; None is the empty tuple."""
+        value = self.fields.get(name)
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        for token in ids:
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocab_size:
+                raise _refused(name, value, f"token ids from 0 to {vocab_size - 1}")
+        return tuple(ids)
+
+    def table(self, name: str) -> Mapping[str, Any]:
+        """An object field; missing or null is empty."""
+        value = self.fields.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise _refused(name, value, "an object")
+        return value
+
+    def _value(self, name: str, default: Any) -> Any:
+        value = self.fields.get(name)
+        if value is not None:
+            return value
+        if default is _REQUIRED:
+            raise UnsupportedModelError(f"config.json: {name} is missing")
+        return default
+
+
+def check_divides(config_name: str, value: int, divisor_name: str, divisor: int) -> int:
+    """Return value / divisor.
+
+    Raises:
+        UnsupportedModelError: there is a remainder.
+    """
+    if divisor < 1 or value % divisor:
+        raise UnsupportedModelError(f"config.json: {config_name} {value} is not a multiple of {divisor_name} {divisor}")
+    return value // divisor
+
+
+def _refused(name: str, value: object, allowed: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"config.json: {name} is {str(value)[:60]!r}; it must be {allowed}")

@@ -1,0 +1,58 @@
+"""Every architecture this compiler knows, as an explicit table.
+
+In: a `CheckpointConfig`. Out: its graph, or one line that says why not. Only
+`config.json` is read, and nothing is allocated for a model that is refused.
+"""
+
+from __future__ import annotations
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures.family import Architecture
+from compiler.graph.architectures.llama import LLAMA
+from compiler.graph.architectures.opt import OPT
+from compiler.graph.ir import Graph
+from compiler.sanitize import one_line
+
+SUPPORTED: tuple[Architecture, ...] = (LLAMA, OPT)
+
+_HARMLESS = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attention.masked_bias")
+
+
+def find_architecture(config: CheckpointConfig) -> Architecture:
+    """The family of a config.
+
+    Raises:
+        UnsupportedModelError: unknown, remote-code or quantised; names what is supported.
+    """
+    name = config.architecture
+    quantisation = config.table("quantization_config")
+    if quantisation:
+        method = one_line(str(quantisation.get("quant_method", "unknown")), 40)
+        raise UnsupportedModelError(
+            f"config.json: quantization_config names method {method!r}; quantised weights are not supported",
+            "use the unquantised checkpoint",
+        )
+    for architecture in SUPPORTED:
+        if architecture.name == name:
+            return architecture
+    known = ", ".join(architecture.name for architecture in SUPPORTED)
+    remote = " (it needs code of its own, auto_map, which is never run)" if config.table("auto_map") else ""
+    raise UnsupportedModelError(f"architecture {one_line(name, 80)!r} is not supported{remote}; supported: {known}")
+
+
+def build_graph(config: CheckpointConfig) -> Graph:
+    """The graph of one decode step, straight from the config, before any pass.
+
+    Raises:
+        UnsupportedModelError: not supported, or a field that makes no sense.
+    """
+    return find_architecture(config).build(config)
+
+
+def is_harmless(name: str, graph: Graph) -> bool:
+    """Whether a checkpoint tensor that the graph does not read may be ignored.
+
+    Buffers that transformers recomputes, and the copy of a tied head.
+    """
+    return name.endswith(_HARMLESS) or name == "lm_head.weight"

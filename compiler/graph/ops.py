@@ -1,0 +1,84 @@
+"""The op table: which operations a graph may hold, and what each one takes.
+
+Numbers: every op computes in float32 and rounds each output once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.graph.ir import Spread
+
+_V, _Q, _C, _S = Spread.VECTOR, Spread.QUERY, Spread.CACHE, Spread.SCORES
+
+
+@dataclass(frozen=True, slots=True)
+class OpSpec:
+    """One row.
+
+    Attributes:
+        inputs: for each input the spreads it may have.
+        outputs: number of values written.
+        required, optional: roles of parameters.
+        attributes: keys that must be present; `optional_attributes` may be.
+        elementwise: output element i depends on element i of the inputs only.
+        synopsis: meaning.
+    """
+
+    name: str
+    inputs: tuple[tuple[Spread, ...], ...]
+    outputs: int
+    synopsis: str
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    optional_attributes: tuple[str, ...] = ()
+    elementwise: bool = False
+
+
+_ANY = (_V, _Q, _C)
+
+OPS: dict[str, OpSpec] = {
+    spec.name: spec
+    for spec in (
+        OpSpec("embed", (), 1, "Row of a table, by token or position.", required=("table",), attributes=("index",)),
+        OpSpec("rotary", (), 1, "Cosines and sines of this position.", required=("table",)),
+        OpSpec(
+            "linear",
+            ((_V, _Q),),
+            1,
+            "weight @ x [+ bias] [rotated] [act]. A second input is the rotary row.",
+            required=("weight",),
+            optional=("bias",),
+            optional_attributes=("act", "style", "rotary_dim"),
+        ),
+        OpSpec("bias", (_ANY,), 1, "x + bias.", required=("bias",), elementwise=True),
+        OpSpec("act", ((_V,),), 1, "Activation function.", attributes=("act",), elementwise=True),
+        OpSpec("add", ((_V,), (_V,)), 1, "a + b.", elementwise=True),
+        OpSpec("mul", ((_V,), (_V,)), 1, "a * b.", elementwise=True),
+        OpSpec(
+            "norm",
+            ((_V,),),
+            1,
+            "Layer or RMS normalisation.",
+            optional=("weight", "bias"),
+            attributes=("kind", "eps"),
+        ),
+        OpSpec(
+            "add_norm",
+            ((_V,), (_V,)),
+            2,
+            "sum = a + b, and its normalisation; outputs are (normalised, sum).",
+            optional=("weight", "bias"),
+            attributes=("kind", "eps"),
+        ),
+        OpSpec("rope", ((_Q, _C), (_V,)), 1, "Rotate each head by the rotary row.", attributes=("style", "rotary_dim")),
+        OpSpec("write_key", ((_C,),), 0, "Append to the key cache of a layer.", attributes=("layer",)),
+        OpSpec("write_value", ((_C,),), 0, "Append to the value cache of a layer.", attributes=("layer",)),
+        OpSpec("scores", ((_Q,),), 1, "query . key for every cached token.", attributes=("layer",)),
+        OpSpec("scale", ((_S,),), 1, "Scores times a constant.", attributes=("scale",)),
+        OpSpec("softmax", ((_S,),), 1, "Softmax over the cached tokens of scale * x.", attributes=("scale",)),
+        OpSpec("attend", ((_S,),), 1, "Sum of cached values weighted by probability.", attributes=("layer",)),
+        OpSpec("sample", ((_V,),), 0, "Choose the next token from the logits."),
+    )
+}
