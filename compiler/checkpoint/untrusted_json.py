@@ -1,0 +1,53 @@
+"""JSON of a checkpoint: bounded, without duplicate keys, refused in one line."""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn
+
+from compiler.errors import CheckpointError
+from compiler.sanitize import one_line
+
+MAX_JSON_BYTES = 100_000_000
+MAX_JSON_ITEMS = 5_000_000
+"""Commas; 100 thousand tensors have less than 2 million. Bounds the memory that parsing can take."""
+
+
+def parse_object(content: bytes, where: str) -> dict[str, object]:
+    """Parse a JSON object.
+
+    Args:
+        content: UTF-8 text.
+        where: the file, for messages.
+
+    Raises:
+        CheckpointError: too large or deep, not JSON, a key twice, or not an object.
+    """
+    if len(content) > MAX_JSON_BYTES or content.count(b",") > MAX_JSON_ITEMS:
+        raise CheckpointError(
+            f"{where} has {len(content)} bytes, {content.count(b',')} items; at most {MAX_JSON_BYTES}, {MAX_JSON_ITEMS}"
+        )
+    try:
+        loaded = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError:
+        raise CheckpointError(f"{where} is nested too deeply") from None
+    except ValueError as error:
+        raise CheckpointError(
+            f"{where} is not valid JSON: {one_line(str(error), 160)}", "download the model again"
+        ) from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{where} holds a {type(loaded).__name__}, expected an object")
+    return loaded
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice[:100]!r} appears twice")
+    return result
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
