@@ -1,0 +1,174 @@
+"""`hyperdex models`: what is in the prefix, and whether it is up to date."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from compiler.cli.options import open_workspace, prefix_option
+from compiler.errors import HyperDexError
+
+if TYPE_CHECKING:
+    from compiler.artifacts.manifest import Manifest
+    from compiler.workspace import ModelFolder
+
+_SOURCE_LIMIT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BuildState:
+    """One build of a model.
+
+    Attributes:
+        name: its folder.
+        phases: of 3 and 4, those whose result is whole.
+        bytes: size of parameters and program.
+        stale: why it must be compiled again; "" when it is up to date.
+    """
+
+    name: str
+    phases: tuple[int, ...]
+    bytes: int
+    stale: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model: `phases` counts 1 and 2, `stale` speaks of the converted checkpoint."""
+
+    model_id: str
+    phases: tuple[int, ...]
+    bytes: int
+    stale: str
+    builds: tuple[BuildState, ...]
+
+
+@click.command(name="models")
+@prefix_option
+@click.option("--supported", is_flag=True, help="List the architectures this compiler handles instead.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(prefix: Path | None, supported: bool, as_json: bool) -> None:
+    """List the models of the prefix: phases done, builds, sizes, stale or not."""
+    if supported:
+        _list_architectures(as_json)
+        return
+    workspace = open_workspace(prefix)
+    states = [inspect_model(folder) for folder in workspace.models()]
+    if as_json:
+        click.echo(json.dumps({"prefix": str(workspace.prefix), "models": [asdict(state) for state in states]}))
+        return
+    if not states:
+        click.echo(f"no models in {workspace.prefix}; hyperdex compile MODEL_ID brings one", err=True)
+    for line in _table(states):
+        click.echo(line)
+
+
+def inspect_model(folder: ModelFolder) -> ModelState:
+    """Look at the files of one model; no weights are read."""
+    has_checkpoint = (folder.ckpt / "config.json").is_file()
+    converted = _converted(folder)
+    phases = ((1,) if has_checkpoint else ()) + ((2,) if converted else ())
+    fingerprint = str(converted.get("fingerprint", ""))
+    builds = tuple(_inspect_build(folder, build, fingerprint) for build in folder.builds())
+    return ModelState(folder.model_id, phases, _folder_bytes(folder.ckpt), _changed(folder, converted), builds)
+
+
+def _converted(folder: ModelFolder) -> dict[str, object]:
+    """hyperdex_config.json, or {} when phase 2 is not done."""
+    path = folder.ckpt / "hyperdex_config.json"
+    if not (folder.ckpt / "hyperdex_model.bin").is_file() or not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > _SOURCE_LIMIT_BYTES:
+            return {}
+        loaded = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _changed(folder: ModelFolder, converted: dict[str, object]) -> str:
+    """Which file of the checkpoint has another size than when it was converted."""
+    files = converted.get("files")
+    for entry in files if isinstance(files, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        name, size = str(entry.get("name", "")), entry.get("size")
+        path = folder.ckpt / name
+        if "/" in name or not path.is_file():
+            return f"{name} is gone"
+        if path.stat().st_size != size:
+            return f"{name} changed"
+    return ""
+
+
+def _inspect_build(folder: ModelFolder, build: str, fingerprint: str) -> BuildState:
+    param = _manifest(folder.param(build), "param")
+    inst = _manifest(folder.inst(build), "inst")
+    phases = ((3,) if param else ()) + ((4,) if inst else ())
+    size = _folder_bytes(folder.param(build)) + _folder_bytes(folder.inst(build))
+    return BuildState(build, phases, size, _stale(param, inst, fingerprint))
+
+
+def _stale(param: Manifest | None, inst: Manifest | None, fingerprint: str) -> str:
+    if param is None:
+        return "no parameters"
+    if fingerprint and param.checkpoint_fingerprint != fingerprint:
+        return "the checkpoint changed"
+    if inst is None:
+        return "no program"
+    return "" if inst.param_fingerprint == param.fingerprint else "the parameters changed"
+
+
+def _manifest(path: Path, kind: str) -> Manifest | None:
+    from compiler.artifacts.manifest import MANIFEST, Manifest
+
+    try:
+        return Manifest.from_json((path / MANIFEST).read_bytes(), kind)
+    except (OSError, HyperDexError):
+        return None
+
+
+def _folder_bytes(path: Path) -> int:
+    try:
+        return sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
+    except OSError:
+        return 0
+
+
+def _table(states: list[ModelState]) -> list[str]:
+    from compiler.cli.narration import format_quantity
+
+    rows = [("MODEL", "PHASES", "SIZE", "STATE")] if states else []
+    for state in states:
+        done = " ".join(str(phase) for phase in state.phases) or "-"
+        rows.append((state.model_id, done, format_quantity(state.bytes, "bytes"), _shown(state.stale, state.phases)))
+        for build in state.builds:
+            done = " ".join(str(phase) for phase in build.phases) or "-"
+            rows.append(
+                (f"  {build.name}", done, format_quantity(build.bytes, "bytes"), _shown(build.stale, build.phases))
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
+    return [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows]
+
+
+def _shown(stale: str, phases: tuple[int, ...]) -> str:
+    if stale:
+        return f"stale: {stale}"
+    return "ok" if phases else "empty"
+
+
+def _list_architectures(as_json: bool) -> None:
+    from compiler.graph.architectures import SUPPORTED
+
+    if as_json:
+        rows = [{"name": each.name, "example": each.example, "features": list(each.features)} for each in SUPPORTED]
+        click.echo(json.dumps({"architectures": rows}))
+        return
+    width = max(len(each.name) for each in SUPPORTED)
+    for each in SUPPORTED:
+        click.echo(f"{each.name:<{width}}  e.g. {each.example}: {', '.join(each.features)}")
