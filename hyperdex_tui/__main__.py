@@ -53,6 +53,8 @@ def _start(prefix: Path | None, model_id: str) -> int:
 
         return run_demo(prefix)
     folder = (prefix.expanduser() if prefix is not None else default_prefix()).absolute()
+    if not sys.stderr.isatty():  # the toolkit draws on stderr, which the user has sent elsewhere
+        sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
     from hyperdex_tui.app import HyperDexApp
 
     app = HyperDexApp(folder, chosen)

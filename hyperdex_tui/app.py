@@ -10,8 +10,16 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from hyperdex_tui import messages
+from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import (
+    OpenCompile,
+    OpenGenerate,
+    OpenInstructions,
+    OpenJobs,
+    OpenMemory,
+    OpenRun,
+)
 from hyperdex_tui.screens.models import ModelsScreen
 from hyperdex_tui.settings import Settings, load_settings, save_settings, settings_path
 from hyperdex_tui.themes import THEMES, other_theme
@@ -36,6 +44,7 @@ class HyperDexApp(App[None]):
         self._settings = load_settings(self._settings_file)
         super().__init__()
         self.prefix = prefix
+        self.launcher = Launcher(prefix)
         self._model_id = model_id
         for theme in THEMES:
             self.register_theme(theme)
@@ -76,3 +85,29 @@ class HyperDexApp(App[None]):
         """Leave the current screen; the first one stays."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
+
+    def on_open_jobs(self, message: OpenJobs) -> None:
+        """Compiles of the prefix."""
+        from hyperdex_tui.screens.jobs import JobsScreen
+
+        self.push_screen(JobsScreen(self.prefix))
+
+    def on_open_compile(self, message: OpenCompile) -> None:
+        """Choices for a compile; takes the place of a run screen, so that Esc does not walk through old runs."""
+        from hyperdex_tui.screens.compile import CompileScreen
+
+        self._replace("run", CompileScreen(self.prefix, self.launcher, JobSpec(message.model_id)))
+
+    def on_open_run(self, message: OpenRun) -> None:
+        """Follow a job; takes the place of the compile screen that started it."""
+        from hyperdex_tui.screens.run import RunScreen
+
+        job = job_file(self.prefix, message.model_id, message.job_id)
+        self._replace("compile", RunScreen(self.launcher, job))
+
+    def _replace(self, scope: str, screen: Screen[None]) -> None:
+        """Push `screen`, in place of the current one when that is of `scope`."""
+        if getattr(self.screen, "scope", "") == scope:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)

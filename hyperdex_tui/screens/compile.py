@@ -1,0 +1,143 @@
+"""Choose devices, target, dtype, length and passes; see what fits; start the compile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from compiler.errors import HyperDexError
+from compiler.target import TARGET_NAMES, load_target
+from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, plan_fit
+from hyperdex_tui.backend.jobs import JobSpec, Launcher
+from hyperdex_tui.formatting import bytes_text
+from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import OpenRun
+from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.widgets.fit_table import FitTable
+from hyperdex_tui.widgets.form import Field, Form
+from hyperdex_tui.widgets.painted import Pane, line
+
+_LENGTHS = (0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+
+
+def _target_hint(name: object) -> str:
+    target = load_target(str(name))
+    return f"{target.title}, {bytes_text(target.hbm_bytes)}, {target.hbm_bytes_per_s / 1e9:,.0f} GB/s"
+
+
+_DTYPE_HINTS = {
+    "float16": "what the hardware computes in",
+    "bfloat16": "emulator only: wider range, coarser",
+    "float32": "emulator only: gives exactly transformers' tokens",
+}
+
+
+def _fields(spec: JobSpec) -> tuple[Field, ...]:
+    return (
+        Field("num_devices", "Devices", tuple(range(1, 65)), spec.num_devices, 64, lambda n: "← → or type 1-64"),
+        Field("target", "Target", TARGET_NAMES, spec.target, hint=_target_hint),
+        Field("dtype", "Data type", tuple(_DTYPE_HINTS), spec.dtype, hint=lambda name: _DTYPE_HINTS[name]),
+        Field(
+            "max_length",
+            "Max length",
+            _LENGTHS,
+            spec.max_length,
+            1 << 24,
+            hint=lambda n: "tokens the caches hold; more costs KV memory" if n else "the model's own limit",
+            shown=lambda n: f"{n:,} tokens" if n else "automatic",
+        ),
+        Field("fusion", "Kernel fusion", (False, True), spec.fusion, hint=lambda on: "bias, activation, rotary, norm"),
+        Field("reorder", "Layer reorder", (False, True), spec.reorder, hint=lambda on: "V before Q and K"),
+        Field(
+            "force",
+            "Repeat all",
+            (False, True),
+            spec.force,
+            hint=lambda on: "every phase again" if on else "phases that are up to date are skipped",
+        ),
+    )
+
+
+class CompileScreen(AppScreen):
+    """The form, the fit table, and the build they make."""
+
+    scope = "compile"
+    AUTO_FOCUS = "Form"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("compile")
+
+    def __init__(self, prefix: Path, launcher: Launcher, spec: JobSpec) -> None:
+        super().__init__(f"Compile › {spec.model_id}")
+        self._prefix = prefix
+        self._launcher = launcher
+        self._spec = spec
+        self._form = Form(_fields(spec))
+
+    def compose_body(self) -> ComposeResult:
+        """Form, table, summary."""
+        yield self._form
+        yield FitTable()
+        yield Pane(id="compile-summary", classes="detail")
+
+    def on_mount(self) -> None:
+        """Plan with the first values."""
+        self.on_form_changed()
+
+    @property
+    def spec(self) -> JobSpec:
+        """What the form says."""
+        return JobSpec(self._spec.model_id, **self._form.values)
+
+    def on_form_changed(self) -> None:
+        """Say what the choice means, and plan in a thread."""
+        spec = self.spec
+        if spec.num_devices < 1:
+            summary = [line(("✗ at least one device", "bad"))]
+        else:
+            summary = [
+                line("makes build ", (spec.build, "accent"), ("  in ", "dim"), (str(self._prefix), "dim")),
+                line(("Runs as a process of its own: leaving this screen or the app does not stop it.", "dim")),
+            ]
+        self.query_one("#compile-summary", Pane).show(summary)
+        self.run_worker(self._plan(spec), exclusive=True, group="plan")
+
+    async def _plan(self, spec: JobSpec) -> None:
+        table = self.query_one(FitTable)
+        await asyncio.sleep(0.15)  # while an arrow key is held, only the last value is planned
+        counts = tuple(sorted({*DEVICE_COUNTS, max(1, spec.num_devices)}))
+        plan: FitPlan = await asyncio.to_thread(
+            plan_fit, self._prefix, spec.model_id, spec.target, spec.dtype, spec.max_length, counts
+        )
+        table.show_plan(plan, spec.num_devices)
+
+    def action_next_field(self) -> None:
+        """Down."""
+        self._form.move(1)
+
+    def action_previous_field(self) -> None:
+        """Up."""
+        self._form.move(-1)
+
+    def action_increase(self) -> None:
+        """Right."""
+        self._form.step(1)
+
+    def action_decrease(self) -> None:
+        """Left."""
+        self._form.step(-1)
+
+    def action_toggle(self) -> None:
+        """Space."""
+        self._form.toggle()
+
+    def action_start(self) -> None:
+        """Start the child and follow it."""
+        try:
+            job = self._launcher.start(self.spec)
+        except (HyperDexError, OSError) as error:
+            self.say(f"cannot start the compile: {error}", "error")
+            return
+        self.post_message(OpenRun(job.model_id, job.job_id))

@@ -1,0 +1,118 @@
+"""The compiles of a prefix, running and finished, started here or elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from hyperdex_tui.backend.jobs import Follower, JobFile, is_alive, list_jobs
+from hyperdex_tui.backend.progress import JobProgress
+from hyperdex_tui.formatting import pad, pad_left, seconds_text
+from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import OpenRun, RowChosen
+from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.widgets.painted import Line, line
+from hyperdex_tui.widgets.row_list import RowList
+
+_LIMIT = 200
+"""Only the newest jobs are read."""
+
+_ROLES = {"done": "good", "failed": "bad", "cancelled": "warn", "died": "bad", "running": "accent"}
+
+JobRow = tuple[JobFile, JobProgress, str]
+
+
+def read_jobs(prefix: Path) -> list[JobRow]:
+    """The newest jobs with how they stand."""
+    rows = []
+    for job in list_jobs(prefix)[:_LIMIT]:
+        progress, follower = JobProgress(), Follower(job.path)
+        while records := follower.read():
+            for record in records:
+                progress.add(record)
+        state = progress.state()
+        if not progress.ended and progress.started is not None and is_alive(progress.started) is False:
+            state = "died"
+        rows.append((job, progress, state))
+    return rows
+
+
+class JobList(RowList):
+    """One row per job, newest first."""
+
+    def __init__(self) -> None:
+        super().__init__(id="job-list")
+        self.jobs: list[JobRow] | None = None
+
+    def row_count(self) -> int:
+        """Jobs."""
+        return len(self.jobs or ())
+
+    def heading(self, width: int) -> Line:
+        """Column titles."""
+        return line((pad(f"  {'Started':<18}{'State':<11}{'Time':>7}  {'Build':<16} Model", width), "head"))
+
+    def row(self, index: int, width: int) -> Line:
+        """One job."""
+        job, progress, state = (self.jobs or [])[index]
+        began = job.job_id
+        if len(began) >= 15 and began[8] == "-":
+            began = f"{began[0:4]}-{began[4:6]}-{began[6:8]} {began[9:11]}:{began[11:13]}"
+        build = progress.started.build if progress.started else ""
+        return line(
+            (pad(began, 18), "text"),
+            (pad(state, 11), _ROLES.get(state, "text")),
+            (pad_left(seconds_text(progress.seconds), 7) + "  ", "text"),
+            (pad(build, 17), "text"),
+            (job.model_id, "strong"),
+            ("  " + progress.error, "bad"),
+        )
+
+    def empty_lines(self, width: int) -> tuple[Line, ...]:
+        """Reading, or none yet."""
+        if self.jobs is None:
+            return (line(("  Reading the job files …", "dim")),)
+        return (line("  No compile yet."), line(("  Esc goes back to the models; c there starts one.", "dim")))
+
+
+class JobsScreen(AppScreen):
+    """The list; Enter follows a job."""
+
+    scope = "jobs"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("jobs")
+
+    def __init__(self, prefix: Path) -> None:
+        super().__init__("Jobs", note=f"prefix {prefix}")
+        self._prefix = prefix
+
+    def compose_body(self) -> ComposeResult:
+        """The list."""
+        yield JobList()
+
+    def on_screen_resume(self) -> None:
+        """Read the files whenever the screen comes to the front."""
+        self.action_rescan()
+
+    def action_rescan(self) -> None:
+        """Read the files in a thread."""
+        self.run_worker(self._scan(), exclusive=True, group="scan")
+
+    async def _scan(self) -> None:
+        listing = self.query_one(JobList)
+        listing.jobs = await asyncio.to_thread(read_jobs, self._prefix)
+        listing.rows_changed()
+
+    def on_row_chosen(self, event: RowChosen) -> None:
+        """Follow it."""
+        self.action_attach()
+
+    def action_attach(self) -> None:
+        """Follow the job under the cursor."""
+        listing = self.query_one(JobList)
+        if listing.jobs:
+            job = listing.jobs[listing.cursor][0]
+            self.post_message(OpenRun(job.model_id, job.job_id))

@@ -1,0 +1,70 @@
+"""Five phases of a compile as rows: mark, title, bar, amount, rate, time."""
+
+from __future__ import annotations
+
+from textual.strip import Strip
+
+from hyperdex_tui.backend.progress import DONE, FAILED, RUNNING, SKIPPED, JobProgress, PhaseProgress
+from hyperdex_tui.formatting import amount_text, pad, pad_left, percent_text, rate_text, seconds_text
+from hyperdex_tui.widgets.painted import Line, Painted, line
+
+_MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}
+_FIXED = 2 + 2 + 27 + 1 + 6 + 12 + 12 + 11
+"""Cells of everything but the bar."""
+
+
+class PhaseTable(Painted):
+    """One row per phase and one for what is being worked on."""
+
+    def __init__(self) -> None:
+        super().__init__(id="phases")
+        self._progress = JobProgress()
+        self._now_s = 0.0
+
+    def show(self, progress: JobProgress, now_s: float) -> None:
+        """Show progress; `now_s` is seconds since the job began."""
+        self._progress, self._now_s = progress, now_s
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """A phase, or the tensor in work."""
+        width = self.size.width
+        phases = self._progress.phases
+        if y < len(phases):
+            return self.paint(_phase_row(phases[y], width, self._now_s), width)
+        current = self._progress.current
+        if y == len(phases) and current is not None:
+            return self.paint(line(("    now: ", "dim"), (current.source or current.detail, "text")), width)
+        return self.paint((), width)
+
+
+def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
+    mark, role = _MARKS.get(phase.state, ("·", "dim"))
+    title = pad(f"{phase.number} {phase.title}", 29)
+    head = ((f" {mark} ", role), (title, "strong" if phase.state == RUNNING else "text"))
+    if phase.state not in _MARKS:
+        return line(*head, ("waiting", "dim"))
+    elapsed = (now_s if phase.state == RUNNING else phase.end_s) - phase.begin_s
+    if phase.state == SKIPPED:
+        return line(*head, (f"up to date  {phase.detail}", "dim"))
+    cells = max(0, width - _FIXED - 1)
+    amount = f"{amount_text(phase.done, phase.unit)}" if phase.unit else ""
+    left = phase.remaining_s
+    time = f"{seconds_text(left)} left" if left is not None else seconds_text(elapsed)
+    return line(
+        *head,
+        *_bar(phase, cells),
+        (pad_left(percent_text(phase.done, phase.total) if phase.state == RUNNING else "", 6), "text"),
+        (pad_left(amount, 12), "text"),
+        (pad_left(rate_text(phase.rate, phase.unit), 12), "dim"),
+        (pad_left(time, 12), "text"),
+    )
+
+
+def _bar(phase: PhaseProgress, cells: int) -> Line:
+    if cells < 4:
+        return ()
+    part = min(1.0, phase.done / phase.total) if phase.total else (1.0 if phase.state == DONE else 0.0)
+    full = int(part * cells)
+    role = "bad" if phase.state == FAILED else "good" if phase.state == DONE else "accent"
+    return (("█" * full, role), ("░" * (cells - full), "dim"))
