@@ -1,0 +1,155 @@
+"""`ckpt/hyperdex_download.json`: what was downloaded, from which commit, and whether all of it.
+
+A file whose size and modification time are those of the record is taken as
+unchanged; any other is hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from compiler.publish import publish_file, sha256_file
+
+RECORD_NAME = "hyperdex_download.json"
+FORMAT_VERSION = 1
+
+_LIMIT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the hub describes it: exactly one of the two hashes is known.
+
+    Attributes:
+        name: plain file name.
+        size: bytes.
+        sha256: hash of a file in large-file storage, or "".
+        blob_id: git's SHA-1 of any other file, or "".
+    """
+
+    name: str
+    size: int
+    sha256: str
+    blob_id: str
+
+    @property
+    def identity(self) -> str:
+        """The hash that is known."""
+        return self.sha256 or self.blob_id
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A file as it was found whole; `sha256` is always known."""
+
+    name: str
+    size: int
+    sha256: str
+    blob_id: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A download.
+
+    Attributes:
+        model_id: repository.
+        requested: revision as asked for, "main" when not.
+        revision: commit it stood for.
+        complete: every file is there.
+        files: files that are whole, or, while not complete, that may be there.
+    """
+
+    model_id: str
+    requested: str
+    revision: str
+    complete: bool
+    files: tuple[RecordedFile, ...]
+
+    def answers(self, revision: str | None) -> bool:
+        """Whether it is complete and of the revision asked for, as far as known without the hub."""
+        return self.complete and (revision or "main") in (self.requested, self.revision)
+
+
+class Digest:
+    """SHA-256 and git blob hash of `size` bytes that come in pieces."""
+
+    def __init__(self, size: int) -> None:
+        self._sha256 = hashlib.sha256()
+        self._blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._sha256.update(piece)
+        self._blob.update(piece)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 so far, in hex."""
+        return self._sha256.hexdigest()
+
+    def matches(self, file: HubFile) -> bool:
+        """Whether all pieces together are `file`."""
+        return file.identity == (self.sha256 if file.sha256 else self._blob.hexdigest())
+
+
+def read_record(ckpt: Path) -> Record | None:
+    """Return the record in a folder; None when there is none or it is not readable as one."""
+    try:
+        with (ckpt / RECORD_NAME).open("rb") as file:
+            loaded = json.loads(file.read(_LIMIT_BYTES))
+        if loaded.pop("format_version") != FORMAT_VERSION:
+            return None
+        files = tuple(RecordedFile(**entry) for entry in loaded.pop("files"))
+        record = Record(files=files, **loaded)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return record
+
+
+def write_record(ckpt: Path, record: Record) -> None:
+    """Publish `record` in a folder."""
+    text = json.dumps({"format_version": FORMAT_VERSION, **asdict(record)}, indent=1) + "\n"
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    publish_file(ckpt / RECORD_NAME, write)
+
+
+def is_unchanged(ckpt: Path, file: RecordedFile) -> bool:
+    """Whether a recorded file is still what it was."""
+    path = ckpt / file.name
+    try:
+        stat = path.stat()
+        if stat.st_size != file.size:
+            return False
+        return stat.st_mtime_ns == file.mtime_ns or sha256_file(path) == file.sha256
+    except OSError:
+        return False
+
+
+def find_whole(ckpt: Path, file: HubFile, known: RecordedFile | None) -> RecordedFile | None:
+    """Return the record of `file` when the folder already has it whole, else None."""
+    path = ckpt / file.name
+    try:
+        stat = path.stat()
+        if stat.st_size != file.size:
+            return None
+        if known is not None and known.mtime_ns == stat.st_mtime_ns and known.size == file.size:
+            same = known.sha256 == file.sha256 if file.sha256 else known.blob_id == file.blob_id
+            return known if same else None
+        digest = Digest(file.size)
+        with path.open("rb") as content:
+            while piece := content.read(1 << 20):
+                digest.update(piece)
+    except OSError:
+        return None
+    if not digest.matches(file):
+        return None
+    return RecordedFile(file.name, file.size, digest.sha256, file.blob_id, stat.st_mtime_ns)
