@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def activation_function(name: str) -> Function:
     return _SMOOTH[name][0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def activation_table(name: str) -> ActivationTable:
     """The table of an activation; KeyError when the name is not in ACTIVATIONS."""
     if name == "relu":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from compiler.errors import AssemblyError
 from compiler.isa.spec import BY_MNEMONIC, BY_OPCODE, HBM_UNIT_BYTES, INSTRUCTION_BYTES, Kind, Operand, Spec
@@ -44,7 +44,7 @@ class Instruction:
         return self.spec.mnemonic
 
 
-@lru_cache(maxsize=None)
+@cache
 def _positions(spec: Spec) -> dict[str, int]:
     return {operand.name: index for index, operand in enumerate(spec.operands)}
 
@@ -160,7 +160,7 @@ def _from_bits(operand: Operand, word: int) -> Value:
     return bits * HBM_UNIT_BYTES if operand.kind is Kind.HBM else bits
 
 
-@lru_cache(maxsize=None)
+@cache
 def _claimed(spec: Spec) -> tuple[int, ...]:
     masks = [0] * 8
     masks[0] = 0xFF

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -60,7 +60,7 @@ class Target:
         return self.hbm_bytes // self.channels // self.burst_bytes * self.burst_bytes
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_target(name: str) -> Target:
     """Load the description of a device.
 

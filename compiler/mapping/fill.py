@@ -1,0 +1,124 @@
+"""The contents of the channels: tensors cut, cast and interleaved as the memory map says.
+
+In: a memory map, a converted model, a device. Out: blocks of [32, elements]
+in ascending address order, a few megabytes each whatever the model's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from compiler.checkpoint.rope import Rope, rotary_table
+from compiler.dtypes import FLOAT32, DType
+from compiler.memory_map import CHANNELS, MemoryMap, Region
+from compiler.rounding import Stored, cast, storage
+
+_BLOCK_BYTES = 8 << 20
+
+
+class Tensors(Protocol):
+    """Where parameters come from; `checkpoint.binary.ModelFile` is one."""
+
+    def array(self, name: str) -> Stored:
+        """A tensor in its own shape."""
+        ...
+
+    def dtype(self, name: str) -> DType:
+        """The dtype of a tensor."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Bytes for all channels at one address.
+
+    Attributes:
+        region: what they belong to.
+        address: first byte in every channel.
+        content: storage of the build's dtype, [32, elements].
+    """
+
+    region: Region
+    address: int
+    content: Stored
+
+
+def device_blocks(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], device: int) -> Iterator[Block]:
+    """All parameter bytes of one device, in ascending address order.
+
+    Args:
+        ropes: the rotations of generated tables, by region name.
+    """
+    for region in memory_map.regions:
+        if not region.is_parameter:
+            continue
+        source, dtype = _source(region, tensors, ropes)
+        for begin, end in _row_blocks(region, memory_map.dtype.itemsize):
+            local = _local_rows(region, source, dtype, memory_map.dtype, device, begin, end)
+            if region.layout == "rows":
+                slot_bytes = region.stride * memory_map.dtype.itemsize
+                yield Block(region, region.begin + begin // CHANNELS * slot_bytes, _interleave_rows(local))
+            else:
+                width = -(-region.cols // CHANNELS) * memory_map.dtype.itemsize
+                yield Block(region, region.begin + begin * width, _interleave_columns(local))
+
+
+def _source(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tuple[Stored, DType]:
+    """The source tensor as rows and columns, and its dtype."""
+    if region.name in ropes:
+        return rotary_table(ropes[region.name], region.rows), FLOAT32
+    array = tensors.array(region.source.tensor)
+    return array.reshape(array.shape[0], -1), tensors.dtype(region.source.tensor)
+
+
+def _row_blocks(region: Region, itemsize: int) -> Iterator[tuple[int, int]]:
+    """Local rows [begin, end) of each block; begin is a multiple of 32."""
+    row_bytes = max(region.stride, region.cols) * itemsize
+    step = max(1, _BLOCK_BYTES // (CHANNELS * row_bytes)) * CHANNELS
+    for begin in range(0, region.rows, step):
+        yield begin, min(begin + step, region.rows)
+
+
+def _local_rows(
+    region: Region, source: Stored, dtype: DType, target: DType, device: int, begin: int, end: int
+) -> Stored:
+    """Local rows begin..end in the build's dtype, zero where there is only padding.
+
+    Shape [rows rounded up to 32 for layout rows, stride or columns rounded up to 32].
+    """
+    if region.layout == "rows":
+        height, width = -(-(end - begin) // CHANNELS) * CHANNELS, region.stride
+    else:
+        height, width = end - begin, -(-region.cols // CHANNELS) * CHANNELS
+    parts = [part for part in region.segments if part.device == device]
+    if len(parts) == 1 and height == end - begin and width == parts[0].cols == source.shape[1]:
+        part = parts[0]
+        if part.local_row <= begin and part.local_row + part.rows >= end:
+            first = part.source_row + begin - part.local_row
+            return cast(source[first : first + height], dtype, target)
+    local = np.zeros((height, width), storage(target))
+    for part in parts:
+        low, high = max(begin, part.local_row), min(end, part.local_row + part.rows)
+        if low < high:
+            first = part.source_row + low - part.local_row
+            rows = source[first : first + high - low, part.source_col : part.source_col + part.cols]
+            local[low - begin : high - begin, part.local_col : part.local_col + part.cols] = cast(
+                np.ascontiguousarray(rows), dtype, target
+            )
+    return local
+
+
+def _interleave_rows(local: Stored) -> Stored:
+    """[32 * slots, stride] -> [32, slots * stride]: row r goes to channel r % 32."""
+    slots, stride = local.shape[0] // CHANNELS, local.shape[1]
+    return np.ascontiguousarray(local.reshape(slots, CHANNELS, stride).swapaxes(0, 1)).reshape(CHANNELS, -1)
+
+
+def _interleave_columns(local: Stored) -> Stored:
+    """[rows, 32 * width] -> [32, rows * width]: column c goes to channel c % 32."""
+    rows, width = local.shape[0], local.shape[1] // CHANNELS
+    return np.ascontiguousarray(local.reshape(rows, width, CHANNELS).transpose(2, 0, 1)).reshape(CHANNELS, -1)

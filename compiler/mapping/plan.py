@@ -1,0 +1,261 @@
+"""Lays out the memory of a build: from a graph and a target to a memory map.
+
+No weight is read: sizes follow from the config, so whether a model fits is
+known before anything else happens. Parameters lie in the order in which the
+program consumes them; caches and the host buffer follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.dtypes import DType
+from compiler.errors import CapacityError, UsageError
+from compiler.graph.ir import Graph, Node, Parameter, Shape, Spread
+from compiler.isa.host import HostLayout
+from compiler.mapping.partition import Partition, Run, choose_partition
+from compiler.memory_map import BURST_BYTES, CHANNELS, MemoryMap, Region, Segment
+from compiler.source import SourceRef
+from compiler.target import DEVICE_LIMIT, Target, check_device_count
+
+DEFAULT_MAX_LENGTH = 4096
+"""Longest sequence a build holds unless asked otherwise; the model's own limit if that is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A memory map with the partition it follows."""
+
+    memory_map: MemoryMap
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes of one device, all channels together.
+
+    Attributes:
+        weight_bytes: parameters with their padding, as they lie in HBM.
+        kv_bytes: key and value caches at max_length.
+        io_bytes: host buffer.
+        capacity_bytes: HBM of the device.
+        smallest_fit: fewest devices that hold the model, 0 when none does.
+    """
+
+    num_devices: int
+    weight_bytes: int
+    kv_bytes: int
+    io_bytes: int
+    capacity_bytes: int
+    smallest_fit: int
+
+    @property
+    def bytes_per_device(self) -> int:
+        """All bytes of one device."""
+        return self.weight_bytes + self.kv_bytes + self.io_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether one device holds its share."""
+        return self.bytes_per_device <= self.capacity_bytes
+
+
+def table_region_name(parameter: str) -> str:
+    """Region of a parameter that is read row by row; a tied one has a second region for the head."""
+    return f"{parameter}:table"
+
+
+def cache_region_name(kind: str, layer: int) -> str:
+    """Region of the key or value cache of a layer."""
+    return f"cache.{layer}.{kind}"
+
+
+HOST_REGION = "host"
+
+
+def resolve_max_length(graph: Graph, max_length: int | None) -> int:
+    """The sequence length of a build.
+
+    Raises:
+        UsageError: more than the model's positions.
+    """
+    if max_length is None:
+        return min(graph.max_positions, DEFAULT_MAX_LENGTH)
+    if not 1 <= max_length <= graph.max_positions:
+        raise UsageError(f"max_length {max_length} is outside 1..{graph.max_positions} (max_position_embeddings)")
+    return max_length
+
+
+def plan_mapping(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> Mapping:
+    """The memory map of a build.
+
+    Raises:
+        UsageError: a device count out of range.
+        CapacityError: it does not fit; says needed, available and the smallest N that fits.
+    """
+    check_device_count(num_devices)
+    plan = plan_memory(graph, target, num_devices, dtype, max_length)
+    if not plan.fits:
+        raise CapacityError(_too_large(graph, target, plan, max_length), _advice(plan))
+    partition = _partition(graph, num_devices, max_length)
+    layout = _Layout(graph, partition, dtype, max_length, segments=True)
+    regions = tuple(layout.regions())
+    file_bytes = max(region.end for region in regions if region.is_parameter)
+    memory_map = MemoryMap(target.name, num_devices, dtype, max_length, target.channel_bytes, file_bytes, regions)
+    return Mapping(memory_map, partition)
+
+
+def plan_memory(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> MemoryPlan:
+    """Bytes of one device, and the fewest devices that hold the model."""
+    weights, kv, io = _sizes(graph, num_devices, dtype, max_length)
+    capacity = target.channel_bytes * CHANNELS
+    smallest = 0
+    for count in range(1, DEVICE_LIMIT + 1):
+        if sum(_sizes(graph, count, dtype, max_length)) <= capacity:
+            smallest = count
+            break
+    return MemoryPlan(num_devices, weights, kv, io, capacity, smallest)
+
+
+def _sizes(graph: Graph, num_devices: int, dtype: DType, max_length: int) -> tuple[int, int, int]:
+    layout = _Layout(graph, _partition(graph, num_devices, max_length), dtype, max_length, segments=False)
+    sizes = {"parameter": 0, "cache": 0, "io": 0}
+    for region in layout.regions():
+        kind = "parameter" if region.is_parameter else "io" if region.kind == "io" else "cache"
+        sizes[kind] += (region.end - region.begin) * CHANNELS
+    return sizes["parameter"], sizes["cache"], sizes["io"]
+
+
+def _partition(graph: Graph, num_devices: int, max_length: int) -> Partition:
+    hidden = max(shape.size for shape in graph.shapes.values() if shape.spread is Spread.VECTOR)
+    for node in graph.nodes:
+        if node.op == "linear" and graph.shapes[node.outputs[0]].spread is Spread.CACHE:
+            hidden = graph.shapes[node.inputs[0]].size
+            break
+    return choose_partition(graph.heads, num_devices, hidden, max_length)
+
+
+class _Layout:
+    """Walks a graph and lays one region behind the other."""
+
+    def __init__(self, graph: Graph, partition: Partition, dtype: DType, max_length: int, segments: bool) -> None:
+        self.graph = graph
+        self.partition = partition
+        self.itemsize = dtype.itemsize
+        self.max_length = max_length
+        self.with_segments = segments
+        self.parameters = {parameter.name: parameter for parameter in graph.parameters}
+        self.address = 0
+
+    def regions(self) -> Iterator[Region]:
+        seen: set[str] = set()
+        layers: list[int] = []
+        for node in self.graph.nodes:
+            for role, name in node.parameters:
+                parameter = self.parameters[name]
+                table = role == "table"
+                region_name = table_region_name(name) if table else name
+                if region_name in seen:
+                    continue
+                seen.add(region_name)
+                yield self._table(parameter, node) if table else self._rows(parameter, node, role)
+            if node.op == "write_key":
+                layers.append(node.integer("layer"))
+        for layer in layers:
+            yield self._cache("key", layer)
+            yield self._cache("value", layer)
+        size = HostLayout(self.max_length, self.graph.vocab_size).size_bytes
+        yield self._place(Region(HOST_REGION, "io", 0, 0, "host", 1, size))
+
+    def _table(self, parameter: Parameter, node: Node) -> Region:
+        source_rows, width = parameter.shape
+        rows = source_rows - parameter.first_row
+        if parameter.rope is not None or node.text("index") == "position":
+            rows = min(rows, self.max_length)
+        replicated = parameter.rope is not None
+        cols = width if replicated else self.partition.chunk(width)
+        segments = []
+        for device in range(self.partition.num_devices if self.with_segments else 0):
+            begin = 0 if replicated else min(device * cols, width)
+            count = min(cols, width - begin)
+            if count:
+                segments.append(Segment(device, 0, 0, parameter.first_row, begin, rows, count))
+        name = table_region_name(parameter.name)
+        region = Region(name, parameter.kind, 0, 0, "embed", rows, cols, 0, 1, parameter.source, tuple(segments))
+        return self._place(region)
+
+    def _rows(self, parameter: Parameter, node: Node, role: str) -> Region:
+        cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
+        stride = cols if cols == 1 else self._padded(cols)
+        replicated = node.op in ("norm", "add_norm")
+        shape = self.graph.shapes[node.outputs[0]]
+        rows = shape.size if replicated else self.partition.local_size(shape)
+        segments = []
+        if self.with_segments:
+            for run in self._runs(shape, replicated):
+                segments.append(Segment(run.device, run.local, 0, run.source, 0, run.count, cols))
+        kind = parameter.kind if parameter.kind != "embedding" else "weight"
+        region = Region(parameter.name, kind, 0, 0, "rows", rows, cols, stride, 1, parameter.source, tuple(segments))
+        return self._place(region)
+
+    def _runs(self, shape: Shape, replicated: bool) -> Iterator[Run]:
+        if not replicated:
+            yield from self.partition.runs(shape)
+            return
+        for device in range(self.partition.num_devices):
+            yield Run(device, 0, 0, shape.size)
+
+    def _cache(self, kind: str, layer: int) -> Region:
+        width = self.partition.heads.head_dim
+        rows, cols = (self.max_length, width) if kind == "key" else (width, self.max_length)
+        source = SourceRef(f"cache.{layer}", "", layer)
+        name = cache_region_name(kind, layer)
+        heads = self.partition.local_kv_heads
+        return self._place(Region(name, kind, 0, 0, "rows", rows, cols, self._padded(cols), heads, source))
+
+    def _padded(self, cols: int) -> int:
+        """Elements of a row that begins at a burst."""
+        unit = BURST_BYTES // self.itemsize
+        return -(-cols // unit) * unit
+
+    def _place(self, region: Region) -> Region:
+        """The region at the next address, with the bytes its fullest channel needs."""
+        slots = -(-region.rows // CHANNELS)
+        if region.layout == "rows":
+            used = slots * region.stride * self.itemsize
+        else:
+            used = region.used_bytes(self.itemsize)
+        begin = self.address
+        self.address += -(-used // BURST_BYTES) * BURST_BYTES * region.heads
+        return Region(
+            region.name,
+            region.kind,
+            begin,
+            self.address,
+            region.layout,
+            region.rows,
+            region.cols,
+            region.stride,
+            region.heads,
+            region.source,
+            region.segments,
+        )
+
+
+def _too_large(graph: Graph, target: Target, plan: MemoryPlan, max_length: int) -> str:
+    return (
+        f"{graph.architecture} does not fit on {plan.num_devices} x {target.name}: each device needs "
+        f"{_gigabytes(plan.bytes_per_device)} (weights {_gigabytes(plan.weight_bytes)}, caches "
+        f"{_gigabytes(plan.kv_bytes)} for {max_length} tokens) and has {_gigabytes(plan.capacity_bytes)}"
+    )
+
+
+def _advice(plan: MemoryPlan) -> str:
+    if plan.smallest_fit:
+        return f"the smallest number of devices that fits is {plan.smallest_fit}"
+    return f"it does not fit on {DEVICE_LIMIT} devices either; lower --max-length or choose a larger target"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

@@ -1,0 +1,178 @@
+"""The memory map verifier: a second algorithm that never asks the mapper.
+
+`verify_map` checks geometry: no overlap, aligned, inside capacity, and that
+the devices' shares put together are the whole tensor. `verify_contents`
+reads elements back from channel contents and compares them with the source.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from compiler.checkpoint.rope import Rope, rotary_table
+from compiler.dtypes import FLOAT32, DType
+from compiler.errors import VerificationError
+from compiler.graph.ir import Graph
+from compiler.mapping.fill import Tensors
+from compiler.memory_map import BURST_BYTES, MemoryMap, Region
+from compiler.rounding import Stored, cast, storage
+
+ReadBytes = Callable[[int, int, int, int], bytes]
+"""(device, channel, address, count) -> bytes of that channel."""
+
+_SAMPLES = 12
+
+
+def verify_map(memory_map: MemoryMap, graph: Graph) -> None:
+    """Check geometry and completeness.
+
+    Raises:
+        VerificationError: naming the region and the rule.
+    """
+    _verify_geometry(memory_map)
+    for region in memory_map.regions:
+        if region.is_parameter:
+            _verify_coverage(region, memory_map.num_devices, graph)
+    _verify_heads(memory_map, graph)
+
+
+def _verify_geometry(memory_map: MemoryMap) -> None:
+    itemsize = memory_map.dtype.itemsize
+    address = 0
+    for region in memory_map.regions:
+        where = f"memory map: region {region.name}"
+        if region.begin < address:
+            raise VerificationError(f"{where} begins at {region.begin:#x}, inside the region before it")
+        if region.begin % BURST_BYTES or region.end % BURST_BYTES or region.head_bytes % BURST_BYTES:
+            raise VerificationError(f"{where} is not aligned to {BURST_BYTES} bytes")
+        if region.end > memory_map.channel_bytes:
+            raise VerificationError(f"{where} ends at {region.end:#x}, beyond the channel's {memory_map.channel_bytes}")
+        if region.layout == "rows" and region.stride < region.cols:
+            raise VerificationError(f"{where} has rows of {region.cols} elements every {region.stride}")
+        if region.is_parameter != (region.end <= memory_map.file_bytes):
+            raise VerificationError(f"{where} lies on the wrong side of the end of the parameters")
+        for head in range(region.heads):
+            size = 1 if region.layout == "host" else itemsize
+            last = region.place(region.rows - 1, region.cols - 1, size, head).address + size
+            limit = region.begin + (head + 1) * region.head_bytes
+            if last > limit:
+                raise VerificationError(f"{where}: its last element ends at {last:#x}, beyond {limit:#x}")
+        address = region.end
+
+
+def _verify_coverage(region: Region, num_devices: int, graph: Graph) -> None:
+    """Each segment is inside, none share an element, and together they hold every element needed."""
+    parameter = graph.parameter(region.name.removesuffix(":table"))
+    rows = parameter.shape[0]
+    cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
+    where = f"memory map: region {region.name}"
+    taken: dict[int, list[tuple[int, int, int, int]]] = {}
+    for part in region.segments:
+        inside = part.local_row + part.rows <= region.rows and part.local_col + part.cols <= region.cols
+        if not inside or part.source_row + part.rows > rows or part.source_col + part.cols > cols:
+            raise VerificationError(f"{where}: a segment of device {part.device} leaves the region or the tensor")
+        if not 0 <= part.device < num_devices:
+            raise VerificationError(f"{where}: a segment is on device {part.device}")
+        box = (part.local_row, part.local_row + part.rows, part.local_col, part.local_col + part.cols)
+        for other in taken.setdefault(part.device, []):
+            if box[0] < other[1] and other[0] < box[1] and box[2] < other[3] and other[2] < box[3]:
+                raise VerificationError(f"{where}: two segments of device {part.device} share an element")
+        taken[part.device].append(box)
+    first, last = (parameter.first_row, parameter.first_row + region.rows) if region.layout == "embed" else (0, rows)
+    by_rows = {(part.source_row, part.source_row + part.rows) for part in region.segments}
+    by_cols = {(part.source_col, part.source_col + part.cols) for part in region.segments}
+    if by_cols == {(0, cols)}:
+        missing = _gap(by_rows, first, last)
+    elif by_rows == {(first, last)}:
+        missing = _gap(by_cols, 0, cols)
+    else:
+        raise VerificationError(f"{where} is cut in both directions")
+    if missing is not None:
+        raise VerificationError(f"{where}: source row or column {missing} is on no device")
+
+
+def _gap(spans: set[tuple[int, int]], first: int, last: int) -> int | None:
+    """The first number in first..last that no span holds."""
+    reached = first
+    for begin, end in sorted(spans):
+        if begin > reached:
+            return reached
+        reached = max(reached, end)
+    return None if reached >= last else reached
+
+
+def _verify_heads(memory_map: MemoryMap, graph: Graph) -> None:
+    """On every device, each local query head finds the key and value head it needs in its own slot."""
+    heads = graph.heads
+    width = heads.head_dim
+    group = heads.num_attention_heads // heads.num_key_value_heads
+    for node in graph.nodes:
+        if node.op != "linear" or graph.shapes[node.outputs[0]].spread.value != "cache":
+            continue
+        cache = memory_map.region(node.parameter("weight"))
+        query = next(
+            memory_map.region(other.parameter("weight"))
+            for other in graph.nodes
+            if other.op == "linear"
+            and other.source.layer == node.source.layer
+            and graph.shapes[other.outputs[0]].spread.value == "query"
+        )
+        local_group = query.rows // cache.rows
+        for device in range(memory_map.num_devices):
+            for local in range(query.rows // width):
+                found = query.source_element(device, local * width, 0)
+                if found is None:
+                    continue
+                slot = cache.source_element(device, local // local_group * width, 0)
+                wanted = found[0] // width // group
+                if slot is None or slot[0] != wanted * width:
+                    raise VerificationError(
+                        f"memory map: {cache.name} on device {device}: query head {found[0] // width} needs "
+                        f"key/value head {wanted}, its slot holds row {slot}"
+                    )
+
+
+def verify_contents(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], read: ReadBytes) -> int:
+    """Read elements of every parameter region back, corners and a random sample, on every device.
+
+    Returns:
+        How many elements were compared.
+
+    Raises:
+        VerificationError: an element differs from its source, or padding is not zero.
+    """
+    chosen = random.Random(0)
+    compared = 0
+    for region in memory_map.regions:
+        if not region.is_parameter:
+            continue
+        source, dtype = _source_rows(region, tensors, ropes)
+        for device in range(memory_map.num_devices):
+            places = {(0, 0), (region.rows - 1, region.cols - 1)}
+            while len(places) < min(_SAMPLES, region.rows * region.cols):
+                places.add((chosen.randrange(region.rows), chosen.randrange(region.cols)))
+            for row, col in sorted(places):
+                found = region.source_element(device, row, col)
+                expected = np.zeros(1, storage(memory_map.dtype))
+                if found is not None:
+                    element = np.ascontiguousarray(source[found[0], found[1] : found[1] + 1])
+                    expected = cast(element, dtype, memory_map.dtype)
+                itemsize = memory_map.dtype.itemsize
+                place = region.place(row, col, itemsize)
+                if read(device, place.channel, place.address, itemsize) != expected.tobytes():
+                    raise VerificationError(
+                        f"parameters: {region.name} [{row}, {col}] of device {device} at channel {place.channel}, "
+                        f"{place.address:#x} is not its source element {found}"
+                    )
+                compared += 1
+    return compared
+
+
+def _source_rows(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tuple[Stored, DType]:
+    if region.name in ropes:
+        return rotary_table(ropes[region.name], region.rows), FLOAT32
+    array = tensors.array(region.source.tensor)
+    return array.reshape(array.shape[0], -1), tensors.dtype(region.source.tensor)
