@@ -1,0 +1,403 @@
+"""Lowering: each graph node becomes the instructions of the units that execute it.
+
+One program for all devices. Values are either full (every device has all of
+it) or split (each device has its share); a node that needs a full value
+makes it so once, by transmit and receive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compiler.graph.ir import Graph, Node, Spread
+from compiler.graph.rewrite import readers
+from compiler.isa.host import HostLayout, Word
+from compiler.isa.spec import STREAM_COUNT
+from compiler.mapping.plan import Mapping, cache_region_name, table_region_name
+from compiler.memory_map import Region
+from compiler.program.virtual import Buffer, Label, Register, Slot, Virtual, VirtualInstruction, VirtualProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a value is: a buffer, or a stream to the SMA.
+
+    Attributes:
+        elements: on each device, padding included when it is split.
+        split: whether each device has only its share.
+        stream: set when the value never enters the LMU.
+    """
+
+    buffer: Buffer
+    elements: int
+    split: bool
+    stream: int = 0
+
+
+def lower(graph: Graph, mapping: Mapping) -> VirtualProgram:
+    """The program of a mapped graph, from prologue to `hlt`."""
+    return _Lowering(graph, mapping).program()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, mapping: Mapping) -> None:
+        self.graph = graph
+        self.partition = mapping.partition
+        self.max_length = mapping.memory_map.max_length
+        self.regions = {region.name: region for region in mapping.memory_map.regions}
+        self.host = HostLayout(self.max_length, graph.vocab_size)
+        self.readers = readers(graph)
+        self.writers = {name: node for node in graph.nodes for name in node.outputs}
+        self.instructions: list[VirtualInstruction] = []
+        self.labels: dict[str, int] = {}
+        self.buffers: list[Buffer] = []
+        self.tables: list[str] = []
+        self.located: dict[str, Located] = {}
+        self.gathered: dict[str, Located] = {}
+        self.node = -1
+        self.stream = 0
+        self.pending: set[int] = set()
+        self.tag = 0
+        self.rules: dict[str, Callable[[Node], None]] = {
+            "embed": self._embed,
+            "rotary": self._embed,
+            "linear": self._linear,
+            "bias": self._bias,
+            "act": self._act,
+            "add": self._binary,
+            "mul": self._binary,
+            "norm": self._norm,
+            "add_norm": self._norm,
+            "rope": self._rope,
+            "write_key": self._write_cache,
+            "write_value": self._write_cache,
+            "scores": self._deferred,
+            "scale": self._deferred,
+            "softmax": self._deferred,
+            "attend": self._attend,
+            "sample": self._sample,
+        }
+
+    def program(self) -> VirtualProgram:
+        last_write = max(index for index, node in enumerate(self.graph.nodes) if node.op.startswith("write_"))
+        self._prologue()
+        for index, node in enumerate(self.graph.nodes):
+            self.node = index
+            self.rules[node.op](node)
+            if index == last_write:  # nothing behind it changes what later tokens see
+                self.node = -1
+                self.emit("blt", a=Register.POSITION, b=Register.LAST_PROMPT, target=Label("next"))
+        self.node = -1
+        self._epilogue()
+        return VirtualProgram(tuple(self.instructions), dict(self.labels), tuple(self.buffers), tuple(self.tables))
+
+    def emit(self, mnemonic: str, region: str = "", **operands: Virtual) -> None:
+        """Append one instruction; zero operands are left out."""
+        given = tuple((name, value) for name, value in operands.items() if value != 0 or isinstance(value, float))
+        self.instructions.append(VirtualInstruction(mnemonic, given, self.node, region))
+
+    def label(self, name: str) -> None:
+        """Name the next instruction."""
+        self.labels[name] = len(self.instructions)
+
+    def buffer(self, name: str, elements: int) -> Buffer:
+        """A new value in the LMU."""
+        made = Buffer(len(self.buffers), name, elements)
+        self.buffers.append(made)
+        return made
+
+    def open_stream(self, reserve: bool = False) -> int:
+        """The next stream that is not waiting for its reader."""
+        while True:
+            self.stream = self.stream % (STREAM_COUNT - 1) + 1
+            if self.stream not in self.pending:
+                break
+        if reserve:
+            self.pending.add(self.stream)
+        return self.stream
+
+    def table(self, name: str) -> int:
+        """Table number of an activation, 0 for none."""
+        if not name:
+            return 0
+        if name not in self.tables:
+            self.tables.append(name)
+        return self.tables.index(name) + 1
+
+    def define(self, name: str, elements: int, split: bool) -> Located:
+        """A new value of the graph in the LMU."""
+        self.located[name] = Located(self.buffer(name, elements), elements, split)
+        return self.located[name]
+
+    def full(self, name: str) -> Located:
+        """The value on every device, gathered when each has only a share."""
+        value = self.located[name]
+        if not value.split:
+            return value
+        if name not in self.gathered:
+            size = self.graph.shapes[name].size
+            if self.partition.num_devices == 1:
+                self.gathered[name] = Located(value.buffer, size, False)
+            else:
+                self.gathered[name] = self._gather(name, value, size)
+        return self.gathered[name]
+
+    def parameter(self, name: str) -> int:
+        """Open the stream of a parameter."""
+        region = self.regions[name]
+        stream = self.open_stream()
+        self.emit(
+            "rd.param",
+            region.name,
+            stream=stream,
+            hbm=region.begin,
+            rows=region.rows,
+            cols=region.cols,
+            stride=region.stride,
+        )
+        return stream
+
+    def _gather(self, name: str, value: Located, size: int) -> Located:
+        devices = self.partition.num_devices
+        whole = self.buffer(f"{name} (gathered)", value.elements * devices)
+        self.tag = self.tag % 0xFFFF + 1
+        self.emit("tx", src=Slot(value.buffer), length=value.elements, tag=self.tag)
+        self.emit("rx", dst=Slot(whole), length=value.elements, devices=devices, tag=self.tag)
+        return Located(whole, size, False)
+
+    def _prologue(self) -> None:
+        self.label("start")
+        for register, word in ((Register.LAST_PROMPT, Word.LAST_PROMPT), (Register.LAST_OUTPUT, Word.LAST_OUTPUT)):
+            self.emit("rd.host", "host", dst=register, io=4 * word)
+        self.emit("li", dst=Register.POSITION, value=0)
+        self.emit("li", dst=Register.LENGTH, value=1)
+        self.emit("li", dst=Register.OUTPUT, value=0)
+        self.label("loop")
+        self.emit("blt", a=Register.LAST_PROMPT, b=Register.POSITION, target=Label("step"))
+        self.emit("rd.host", "host", dst=Register.TOKEN, io=self.host.input, index=Register.POSITION)
+        self.label("step")
+
+    def _epilogue(self) -> None:
+        self.emit("wr.host", "host", src=Register.TOKEN, io=self.host.output, index=Register.OUTPUT)
+        self.emit("addi", dst=Register.OUTPUT, a=Register.OUTPUT, value=1)
+        self.emit("bne", a=Register.STOP, b=Register.ZERO, target=Label("done"))
+        self.emit("bge", a=Register.POSITION, b=Register.LAST_OUTPUT, target=Label("done"))
+        self.label("next")
+        self.emit("addi", dst=Register.POSITION, a=Register.POSITION, value=1)
+        self.emit("addi", dst=Register.LENGTH, a=Register.LENGTH, value=1)
+        self.emit("jmp", target=Label("loop"))
+        self.label("done")
+        self.emit("wr.host", "host", src=Register.OUTPUT, io=4 * Word.FINISHED)
+        self.emit("hlt")
+
+    def _embed(self, node: Node) -> None:
+        region = self.regions[table_region_name(node.parameter("table"))]
+        index = Register.TOKEN if node.text("index") == "token" else Register.POSITION
+        result = self.define(node.outputs[0], region.cols, node.op == "embed")
+        self.emit(
+            "rd.embed",
+            region.name,
+            dst=Slot(result.buffer),
+            hbm=region.begin,
+            index=index,
+            length=region.cols,
+            rows=region.rows,
+        )
+
+    def _linear(self, node: Node) -> None:
+        source = self.full(node.inputs[0])
+        name = node.outputs[0]
+        region = self.regions[node.parameter("weight")]
+        operands: dict[str, Virtual] = {"src": Slot(source.buffer), "rows": region.rows, "cols": region.cols}
+        operands["stream"] = self.parameter(region.name)
+        if node.parameter("bias"):
+            operands["bias"] = self.parameter(node.parameter("bias"))
+        operands["act"] = self.table(node.text("act"))
+        if node.integer("rotary_dim"):
+            operands["rope"] = Slot(self.full(node.inputs[1]).buffer)
+            operands |= self._rotation(node)
+        uses = [reader.op for reader in self.readers.get(name, [])]
+        if uses in (["write_key"], ["write_value"]):
+            stream = self.open_stream(reserve=True)
+            self.located[name] = Located(Buffer(-1, name, 0), region.rows, True, stream)
+            operands["out"] = stream
+        else:
+            operands["dst"] = Slot(self.define(name, region.rows, True).buffer)
+        self.emit("mm", region.name, **operands)
+
+    def _rotation(self, node: Node) -> dict[str, Virtual]:
+        return {
+            "head_dim": self.graph.heads.head_dim,
+            "rotary_dim": node.integer("rotary_dim"),
+            "style": node.integer("style"),
+        }
+
+    def _bias(self, node: Node) -> None:
+        source = self.located[node.inputs[0]]
+        stream = self.parameter(node.parameter("bias"))
+        result = self.define(node.outputs[0], source.elements, source.split)
+        self.emit("vbias", dst=Slot(result.buffer), a=Slot(source.buffer), bias=stream, length=source.elements)
+
+    def _act(self, node: Node) -> None:
+        source = self.located[node.inputs[0]]
+        result = self.define(node.outputs[0], source.elements, source.split)
+        self.emit(
+            "vact",
+            dst=Slot(result.buffer),
+            a=Slot(source.buffer),
+            length=source.elements,
+            act=self.table(node.text("act")),
+        )
+
+    def _binary(self, node: Node) -> None:
+        values = [self.located[name] for name in node.inputs]
+        split = all(value.split for value in values)
+        if not split:
+            values = [self.full(name) for name in node.inputs]
+        result = self.define(node.outputs[0], values[0].elements, split)
+        self.emit(
+            "vadd" if node.op == "add" else "vmul",
+            dst=Slot(result.buffer),
+            a=Slot(values[0].buffer),
+            b=Slot(values[1].buffer),
+            length=values[0].elements,
+        )
+
+    def _norm(self, node: Node) -> None:
+        values = [self.full(name) for name in node.inputs]
+        length = values[0].elements
+        operands: dict[str, Virtual] = {"a": Slot(values[0].buffer), "length": length, "eps": node.number("eps")}
+        for role in ("weight", "bias"):
+            if node.parameter(role):
+                operands[role] = self.parameter(node.parameter(role))
+        mnemonic = node.text("kind")
+        if node.op == "add_norm":
+            mnemonic = f"add.{mnemonic}"
+            operands["b"] = Slot(values[1].buffer)
+            operands["sum"] = Slot(self.define(node.outputs[1], length, False).buffer)
+        operands["dst"] = Slot(self.define(node.outputs[0], length, False).buffer)
+        self.emit(mnemonic, **operands)
+
+    def _rope(self, node: Node) -> None:
+        source, rotary = self.located[node.inputs[0]], self.full(node.inputs[1])
+        result = self.define(node.outputs[0], source.elements, source.split)
+        self.emit(
+            "vrope",
+            dst=Slot(result.buffer),
+            a=Slot(source.buffer),
+            rope=Slot(rotary.buffer),
+            length=source.elements,
+            **self._rotation(node),
+        )
+
+    def _write_cache(self, node: Node) -> None:
+        kind = node.op.removeprefix("write_")
+        region = self.regions[cache_region_name(kind, node.integer("layer"))]
+        value = self.located[node.inputs[0]]
+        operands: dict[str, Virtual] = {"stream": value.stream}
+        if value.stream:
+            self.pending.discard(value.stream)
+        else:
+            operands["src"] = Slot(value.buffer)
+        self.emit(
+            f"wr.{kind}",
+            region.name,
+            **operands,
+            hbm=region.begin,
+            at=Register.POSITION,
+            heads=region.heads,
+            head_dim=self.graph.heads.head_dim,
+            stride=region.stride,
+            head_stride=region.head_bytes,
+        )
+
+    def _deferred(self, node: Node) -> None:
+        """Lowered with the attend node at the end of its chain, head by head."""
+
+    def _attend(self, node: Node) -> None:
+        chain = [node]
+        while self.graph.shapes[chain[0].inputs[0]].spread is Spread.SCORES:
+            chain.insert(0, self.writers[chain[0].inputs[0]])
+        query = self.located[chain[0].inputs[0]]
+        width = self.graph.heads.head_dim
+        result = self.define(node.outputs[0], self.partition.local_query_heads * width, True)
+        keys = self.regions[cache_region_name("key", node.integer("layer"))]
+        values = self.regions[cache_region_name("value", node.integer("layer"))]
+        index = {id(other): position for position, other in enumerate(self.graph.nodes)}
+        for head in range(self.partition.local_query_heads):
+            slot = head // self.partition.group
+            current = query.buffer
+            offset = head * width
+            for link in chain:
+                self.node = index[id(link)]
+                if link.op == "scores":
+                    current, offset = self._scores(link, keys, slot, Slot(current, offset), head), 0
+                elif link.op == "attend":
+                    self._weighted(values, slot, current, Slot(result.buffer, head * width))
+                else:
+                    current = self._vector_of_tokens(link, current, head)
+
+    def _scores(self, node: Node, region: Region, slot: int, query: Slot, head: int) -> Buffer:
+        stream = self._cache_stream(region, slot, rows_reg=Register.LENGTH)
+        result = self.buffer(f"{node.outputs[0]} head {head}", self.max_length)
+        self.emit(
+            "mm",
+            region.name,
+            dst=Slot(result),
+            src=query,
+            stream=stream,
+            rows=region.rows,
+            cols=region.cols,
+            rows_reg=Register.LENGTH,
+        )
+        return result
+
+    def _vector_of_tokens(self, node: Node, source: Buffer, head: int) -> Buffer:
+        result = self.buffer(f"{node.outputs[0]} head {head}", self.max_length)
+        self.emit(
+            "vscale" if node.op == "scale" else "softmax",
+            dst=Slot(result),
+            a=Slot(source),
+            length=self.max_length,
+            scale=node.number("scale"),
+            length_reg=Register.LENGTH,
+        )
+        return result
+
+    def _weighted(self, region: Region, slot: int, weights: Buffer, dst: Slot) -> None:
+        stream = self._cache_stream(region, slot, cols_reg=Register.LENGTH)
+        self.emit(
+            "mm",
+            region.name,
+            dst=dst,
+            src=Slot(weights),
+            stream=stream,
+            rows=region.rows,
+            cols=region.cols,
+            cols_reg=Register.LENGTH,
+        )
+
+    def _cache_stream(self, region: Region, slot: int, **registers: Virtual) -> int:
+        stream = self.open_stream()
+        self.emit(
+            "rd.kv",
+            region.name,
+            stream=stream,
+            hbm=region.begin + slot * region.head_bytes,
+            rows=region.rows,
+            cols=region.cols,
+            stride=region.stride,
+            **registers,
+        )
+        return stream
+
+    def _sample(self, node: Node) -> None:
+        logits = self.full(node.inputs[0])
+        self.emit(
+            "sample",
+            token=Register.TOKEN,
+            stop=Register.STOP,
+            src=Slot(logits.buffer),
+            length=self.graph.vocab_size,
+        )

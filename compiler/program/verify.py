@@ -1,0 +1,205 @@
+"""The program verifier: walks the final instructions and believes nothing.
+
+Legality (`verify_program`) needs the instructions and the memory map only, so
+it also serves builds read from disk. `verify_allocation` compares the data
+flow through LMU addresses with the data flow through named buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compiler.errors import VerificationError
+from compiler.isa.encode import Instruction
+from compiler.isa.spec import Effect, Kind, Operand
+from compiler.isa.text import format_instruction
+from compiler.memory_map import MemoryMap, Region
+from compiler.program.virtual import VirtualProgram
+
+
+def verify_program(
+    instructions: Sequence[Instruction], memory_map: MemoryMap, lmu_elements: int, table_count: int
+) -> None:
+    """Check streams, regions, LMU bounds, transmit/receive pairs, registers and branch targets.
+
+    Raises:
+        VerificationError: naming the instruction and the rule it breaks.
+    """
+    walk = _Walk(memory_map, lmu_elements, table_count, len(instructions))
+    for pc, instr in enumerate(instructions):
+        problem = walk.problem(instr)
+        if problem:
+            raise VerificationError(f"program: instruction {pc}: {format_instruction(instr)}: {problem}")
+    if walk.open:
+        raise VerificationError(f"program: stream s{min(walk.open)} is opened and never read")
+    if walk.sent is not None:
+        raise VerificationError(f"program: tx with tag {walk.sent[0]} has no rx")
+    if not instructions or instructions[-1].mnemonic not in ("hlt", "jmp"):
+        raise VerificationError("program: it runs past its last instruction")
+    if not any(instr.mnemonic == "hlt" for instr in instructions):
+        raise VerificationError("program: it has no hlt")
+
+
+def extent(instr: Instruction, operand: Operand) -> int:
+    """Most LMU elements an operand covers; a register counts as its static bound."""
+    count = 1
+    for name in operand.extent:
+        count *= instr.integer(name)
+    return count
+
+
+class _Walk:
+    """What is open, sent and known while walking the program front to back."""
+
+    def __init__(self, memory_map: MemoryMap, lmu_elements: int, table_count: int, size: int) -> None:
+        self.memory_map = memory_map
+        self.lmu_elements = lmu_elements
+        self.table_count = table_count
+        self.size = size
+        self.open: dict[int, tuple[int, int]] = {}  # stream -> rows, cols
+        self.sent: tuple[int, int] | None = None  # tag, length
+        self.written = {0}
+        self.by_begin = {region.begin: region for region in memory_map.regions}
+
+    def problem(self, instr: Instruction) -> str:
+        """The first rule that the instruction breaks, or ""."""
+        return (
+            self._bounds(instr)
+            or self._region(instr)
+            or self._streams(instr)
+            or self._network(instr)
+            or self._registers(instr)
+        )
+
+    def _bounds(self, instr: Instruction) -> str:
+        for operand, value in zip(instr.spec.operands, instr.values, strict=True):
+            if operand.kind is Kind.LMU:
+                end = int(value) + extent(instr, operand)
+                if end > self.lmu_elements:
+                    return f"{operand.name} ends at element {end}, the LMU has {self.lmu_elements}"
+            elif operand.kind is Kind.TARGET and int(value) >= self.size:
+                return f"target {value} is outside the program of {self.size}"
+            elif operand.kind is Kind.TABLE and int(value) > self.table_count:
+                return f"table {value} does not exist, there are {self.table_count}"
+        return ""
+
+    def _region(self, instr: Instruction) -> str:
+        """The HBM operand names a region, or a head of one, with the extents of the map."""
+        if instr.mnemonic in ("rd.host", "wr.host") or not any(o.name == "hbm" for o in instr.spec.operands):
+            return ""
+        address = instr.integer("hbm")
+        region = self.memory_map.region_at(address)
+        if region is None:
+            return f"no region at {address:#x}"
+        kinds = {"rd.kv": ("key", "value"), "wr.key": ("key",), "wr.value": ("value",)}.get(instr.mnemonic)
+        if kinds is None and not region.is_parameter:
+            return f"{region.name} holds no parameters"
+        if kinds is not None and region.kind not in kinds:
+            return f"{region.name} is a region of kind {region.kind}"
+        head_offset = (address - region.begin) % region.head_bytes
+        if head_offset:
+            return f"{address:#x} is {head_offset:#x} bytes inside {region.name}"
+        return _extent_problem(instr, region)
+
+    def _streams(self, instr: Instruction) -> str:
+        for name, rows, cols in _stream_reads(instr):
+            stream = instr.integer(name)
+            if not stream:
+                continue
+            found = self.open.pop(stream, None)
+            if found is None:
+                return f"stream s{stream} is not open"
+            if found != (rows, cols):
+                return f"stream s{stream} carries {found[0]} x {found[1]}, read as {rows} x {cols}"
+        for name in ("stream", "out"):
+            operand = next((o for o in instr.spec.operands if o.name == name), None)
+            if operand is None or operand.effect is not Effect.WRITE or not instr.integer(name):
+                continue
+            if instr.integer(name) in self.open:
+                return f"stream s{instr.integer(name)} is already open"
+            shape = (instr.integer("rows"), instr.integer("cols") if name == "stream" else 1)
+            self.open[instr.integer(name)] = shape
+        return ""
+
+    def _network(self, instr: Instruction) -> str:
+        if instr.mnemonic == "tx":
+            if self.sent is not None:
+                return f"tag {self.sent[0]} was sent and not received yet"
+            self.sent = (instr.integer("tag"), instr.integer("length"))
+        elif instr.mnemonic == "rx":
+            if self.sent != (instr.integer("tag"), instr.integer("length")):
+                return f"what was sent is {self.sent}"
+            if instr.integer("devices") != self.memory_map.num_devices:
+                return f"the build has {self.memory_map.num_devices} devices"
+            self.sent = None
+        return ""
+
+    def _registers(self, instr: Instruction) -> str:
+        pairs = list(zip(instr.spec.operands, instr.values, strict=True))
+        for operand, value in pairs:
+            if operand.kind is Kind.REGISTER and operand.effect is Effect.READ and value not in self.written:
+                return f"r{value} is read before it is written"
+        for operand, value in pairs:
+            if operand.kind is Kind.REGISTER and operand.effect is Effect.WRITE:
+                self.written.add(int(value))
+        return ""
+
+
+def _extent_problem(instr: Instruction, region: Region) -> str:
+    mnemonic = instr.mnemonic
+    if mnemonic == "rd.embed":
+        given, wanted = (instr.integer("rows"), instr.integer("length")), (region.rows, region.cols)
+    elif mnemonic in ("rd.param", "rd.kv"):
+        given = (instr.integer("rows"), instr.integer("cols"))
+        wanted = (region.rows, region.cols)
+        if instr.integer("stride") != region.stride:
+            return f"stride {instr.integer('stride')}, {region.name} has {region.stride}"
+    else:
+        given = (instr.integer("heads"), instr.integer("head_stride"))
+        wanted = (region.heads, region.head_bytes)
+        if instr.integer("stride") != region.stride:
+            return f"stride {instr.integer('stride')}, {region.name} has {region.stride}"
+    return "" if given == wanted else f"extents {given}, {region.name} has {wanted}"
+
+
+def _stream_reads(instr: Instruction) -> list[tuple[str, int, int]]:
+    """(operand, rows, cols) of each stream an instruction consumes."""
+    if instr.mnemonic == "mm":
+        rows = instr.integer("rows")
+        return [("stream", rows, instr.integer("cols")), ("bias", rows, 1)]
+    if instr.mnemonic in ("wr.key", "wr.value"):
+        return [("stream", instr.integer("heads") * instr.integer("head_dim"), 1)]
+    names = [o.name for o in instr.spec.operands if o.kind is Kind.STREAM and o.effect is Effect.READ]
+    return [(name, instr.integer("length"), 1) for name in names]
+
+
+def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgram, lmu_elements: int) -> None:
+    """Every LMU read finds what the same read of the virtual program finds.
+
+    Both programs are walked side by side, remembering for each element which
+    instruction wrote it last.
+
+    Raises:
+        VerificationError: a read that finds another value, or none.
+    """
+    by_address = np.full(lmu_elements, -1, np.int32)
+    by_buffer = [np.full(buffer.elements, -1, np.int32) for buffer in program.buffers]
+    for pc, (instr, virtual) in enumerate(zip(instructions, program.instructions, strict=True)):
+        slots = list(virtual.slots())
+        for operand, slot in slots:
+            if operand.effect is not Effect.READ:
+                continue
+            count, address = extent(instr, operand), instr.integer(operand.name)
+            found = by_address[address : address + count]
+            meant = by_buffer[slot.buffer.index][slot.offset : slot.offset + count]
+            if len(found) != count or not np.array_equal(found, meant) or (count and meant.min() < 0):
+                raise VerificationError(
+                    f"LMU: instruction {pc}: {format_instruction(instr)}: {operand.name} does not hold {slot.buffer.name}"
+                )
+        for operand, slot in slots:
+            if operand.effect is Effect.WRITE:
+                count, address = extent(instr, operand), instr.integer(operand.name)
+                by_address[address : address + count] = pc
+                by_buffer[slot.buffer.index][slot.offset : slot.offset + count] = pc
