@@ -1,0 +1,292 @@
+"""Device memory: the parameter files of a build, and the key/value caches behind them.
+
+A build -> matrices that streams read. Parameters stay in their files, mapped
+read-only (a small build is read once); caches are zero pages, float32 values
+that are already rounded. Every access is checked against the memory map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.artifacts.reader import Build
+from compiler.emulator.arithmetic import Vector, dot_rows
+from compiler.emulator.banks import Bank, Reader
+from compiler.emulator.trap import Trap
+from compiler.errors import ArtifactError, CapacityError
+from compiler.header import HEADER_BYTES
+from compiler.memory_map import CACHE_KINDS, CHANNELS, MemoryMap, Region
+from compiler.rounding import storage
+
+RESIDENT_BYTES = 256 << 20
+"""A build of at most this many parameter bytes is read into memory instead of mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A base address of a stream: the region and the device-local row and column there."""
+
+    region: Region
+    head: int
+    row: int
+    col: int
+
+
+class ParameterMatrix:
+    """Rows and columns of a parameter region, on every device."""
+
+    __slots__ = ("_readers", "_vectors", "cols", "rows")
+
+    def __init__(self, rows: int, cols: int, readers: tuple[Reader, ...]) -> None:
+        self.rows = rows
+        self.cols = cols
+        self._readers = readers
+        self._vectors: dict[int, Vector] = {}
+
+    def times(self, device: int, vector: Vector) -> Vector:
+        """Matrix times vector, [rows]."""
+        return self._readers[device].times(vector)[: self.rows]
+
+    def vector(self, device: int) -> Vector:
+        """The values of a matrix of one column or one row, kept for the next time."""
+        if device not in self._vectors:
+            self._vectors[device] = self._readers[device].values()[: self.rows].reshape(-1)
+        return self._vectors[device]
+
+
+class CacheMatrix:
+    """Rows and columns of one head of a cache, on every device, as they were when it was opened."""
+
+    __slots__ = ("_cache", "_version", "_views", "cols", "rows")
+
+    def __init__(self, rows: int, cols: int, cache: Cache, views: tuple[Vector, ...]) -> None:
+        self.rows = rows
+        self.cols = cols
+        self._cache = cache
+        self._version = cache.version
+        self._views = views
+
+    def times(self, device: int, vector: Vector) -> Vector:
+        """Matrix times vector, [rows]."""
+        if self._cache.version != self._version:
+            raise Trap(f"{self._cache.region.name} was written between rd.kv and its consumer")
+        return dot_rows(self._views[device], vector).reshape(-1)[: self.rows]
+
+    def vector(self, device: int) -> Vector:
+        raise Trap(f"the stream holds cache {self._cache.region.name}, expected a parameter vector")
+
+
+class Cache:
+    """One key or value region: values per device, and which positions were written.
+
+    Attributes:
+        region: its place in the map.
+        values: float32 [devices, channels, elements of the region].
+        written: bool [heads, positions].
+        version: number of writes.
+    """
+
+    __slots__ = ("region", "values", "version", "written")
+
+    def __init__(self, region: Region, num_devices: int, itemsize: int) -> None:
+        self.region = region
+        elements = (region.end - region.begin) // itemsize
+        self.values: Vector = np.zeros((num_devices, CHANNELS, elements), dtype=np.float32)
+        positions = region.rows if region.kind == "key" else region.cols
+        self.written: NDArray[np.bool_] = np.zeros((region.heads, positions), dtype=np.bool_)
+        self.version = 0
+
+    @property
+    def is_key(self) -> bool:
+        """Whether rows are tokens; else columns are."""
+        return self.region.kind == "key"
+
+    def forget(self) -> None:
+        """Treat every position as never written."""
+        self.written[:] = False
+        self.version += 1
+
+    def matrix(self, device: int, first: int, rows: int, cols: int) -> Vector:
+        """View [channels, slots, cols] that begins at element `first` of every channel."""
+        values = self.values[device]
+        shape = (CHANNELS, -(-rows // CHANNELS), cols)
+        strides = (values.strides[0], self.region.stride * values.itemsize, values.itemsize)
+        return np.ndarray(shape, values.dtype, buffer=values, offset=first * values.itemsize, strides=strides)
+
+
+class Memory:
+    """The HBM of all devices of a build.
+
+    Raises:
+        ArtifactError: a parameter file cannot be read.
+        CapacityError: the caches do not fit this computer's memory.
+    """
+
+    def __init__(self, build: Build) -> None:
+        self.memory_map: MemoryMap = build.memory_map
+        self._itemsize = self.memory_map.dtype.itemsize
+        self._banks = _open_banks(build)
+        self._places: dict[int, Place] = {}
+        self._parameters: dict[tuple[int, int, int, int], ParameterMatrix] = {}
+        try:
+            self._caches = {
+                region.name: Cache(region, self.memory_map.num_devices, self._itemsize)
+                for region in self.memory_map.regions
+                if region.kind in CACHE_KINDS
+            }
+        except MemoryError:
+            raise CapacityError("the key/value caches do not fit this computer's memory", "lower max_length") from None
+
+    def reset(self) -> None:
+        """Forget the caches."""
+        for cache in self._caches.values():
+            cache.forget()
+
+    def cache(self, name: str) -> Cache:
+        """The cache of region `name`; KeyError when there is none."""
+        return self._caches[name]
+
+    def place(self, address: int) -> Place:
+        """What lies at byte `address` of every channel."""
+        found = self._places.get(address)
+        if found is None:
+            region = self.memory_map.region_at(address)
+            if region is None:
+                raise Trap(f"address {address:#x} is in no region")
+            element = region.element(0, address, self._itemsize)
+            if element is None:
+                raise Trap(f"address {address:#x} is padding of region {region.name}")
+            found = self._places[address] = Place(region, *element)
+        return found
+
+    def open_parameters(self, address: int, rows: int, cols: int, stride: int) -> ParameterMatrix:
+        """Rows and columns of a parameter region, from the element at `address` of channel 0 on."""
+        key = (address, rows, cols, stride)
+        found = self._parameters.get(key)
+        if found is None:
+            place = self.place(address)
+            _check_parameters(place, rows, cols, stride)
+            first = address // self._itemsize
+            slots = -(-rows // CHANNELS)
+            readers = tuple(Reader(banks, first, slots, cols, stride) for banks in self._banks)
+            found = self._parameters[key] = ParameterMatrix(rows, cols, readers)
+        return found
+
+    def read_embedding(self, address: int, index: int, length: int, rows: int) -> list[Vector]:
+        """Row `index` of an embedding or rotary table, per device."""
+        place = self.place(address)
+        region = place.region
+        if not region.is_parameter or region.layout != "embed":
+            raise Trap(f"region {region.name} is a {region.kind} in layout {region.layout}, not an embedding table")
+        if (place.row, place.col) != (0, 0) or length != region.cols or rows > region.rows:
+            raise Trap(f"region {region.name} holds {region.rows} rows of {region.cols}, not {rows} of {length}")
+        if not 0 <= index < rows:
+            raise Trap(f"index {index} is outside the {rows} rows of region {region.name}")
+        width = -(-length // CHANNELS)
+        first = address // self._itemsize + index * width
+        return [Reader(banks, first, 1, width, width).columns()[:length] for banks in self._banks]
+
+    def open_cache(self, address: int, rows: int, cols: int, stride: int) -> CacheMatrix:
+        """Rows and columns of one head of a cache, all of them written before."""
+        place = self.place(address)
+        region, cache = place.region, self._cache_at(place, CACHE_KINDS)
+        if not 0 < rows <= region.rows - place.row or not 0 < cols <= region.cols - place.col:
+            raise Trap(f"{rows} x {cols} at ({place.row}, {place.col}) is outside region {region.name}")
+        if stride != region.stride:
+            raise Trap(f"stride {stride} is not the {region.stride} of region {region.name}")
+        begin, count = (place.row, rows) if cache.is_key else (place.col, cols)
+        written = cache.written[place.head, begin : begin + count]
+        if not written.all():
+            missing = begin + int(np.argmin(written))
+            raise Trap(f"token {missing} of {region.name}, head {place.head}, was never written")
+        first = (address - region.begin) // self._itemsize
+        devices = range(self.memory_map.num_devices)
+        return CacheMatrix(rows, cols, cache, tuple(cache.matrix(device, first, rows, cols) for device in devices))
+
+    def write_cache(
+        self, kind: str, address: int, at: int, vectors: list[Vector], heads: int, stride: int, head_stride: int
+    ) -> None:
+        """Write token `at` of `heads` heads; one vector of heads * head_dim values per device."""
+        place = self.place(address)
+        region, cache = place.region, self._cache_at(place, (kind,))
+        tokens, head_dim = (region.rows, region.cols) if cache.is_key else (region.cols, region.rows)
+        if (place.row, place.col) != (0, 0) or not 0 < heads <= region.heads - place.head:
+            raise Trap(f"{heads} heads at {address:#x} are outside the {region.heads} of region {region.name}")
+        if vectors[0].shape[0] != heads * head_dim:
+            raise Trap(f"{vectors[0].shape[0]} values are not {heads} heads of {head_dim} in region {region.name}")
+        if stride != region.stride or (heads > 1 and head_stride != region.head_bytes):
+            raise Trap(f"strides {stride} and {head_stride} are not those of region {region.name}")
+        if not 0 <= at < tokens:
+            raise Trap(f"token {at} is outside the {tokens} of region {region.name}")
+        head_elements = region.head_bytes // self._itemsize
+        for device, vector in enumerate(vectors):
+            for head in range(heads):
+                first = (place.head + head) * head_elements
+                lanes = vector[head * head_dim : (head + 1) * head_dim]
+                if cache.is_key:
+                    begin = first + at // CHANNELS * stride
+                    cache.values[device, at % CHANNELS, begin : begin + head_dim] = lanes
+                else:
+                    _scatter(cache.matrix(device, first + at, head_dim, 1), lanes)
+        cache.written[place.head : place.head + heads, at] = True
+        cache.version += 1
+
+    def _cache_at(self, place: Place, kinds: tuple[str, ...]) -> Cache:
+        if place.region.kind not in kinds:
+            raise Trap(f"region {place.region.name} is a {place.region.kind}, expected {' or '.join(kinds)}")
+        return self._caches[place.region.name]
+
+
+def _scatter(column: Vector, lanes: Vector) -> None:
+    """Write lane r to channel r % 32, slot r // 32 of a [32, slots, 1] view."""
+    whole = lanes.shape[0] // CHANNELS
+    column[:, :whole, 0] = lanes[: whole * CHANNELS].reshape(whole, CHANNELS).T
+    rest = lanes[whole * CHANNELS :]
+    if rest.shape[0]:
+        column[: rest.shape[0], whole, 0] = rest
+
+
+def _check_parameters(place: Place, rows: int, cols: int, stride: int) -> None:
+    region = place.region
+    if not region.is_parameter:
+        raise Trap(f"region {region.name} is a {region.kind}, expected parameters")
+    if region.layout == "embed":
+        # one row of the embed layout lies exactly like a column of the rows layout with stride 1
+        have_rows, have_cols, have_stride = region.cols - place.col, 1, 1
+    else:
+        have_rows, have_cols, have_stride = region.rows - place.row, region.cols - place.col, region.stride
+    if not 0 < rows <= have_rows or not 0 < cols <= have_cols:
+        raise Trap(f"{rows} x {cols} at ({place.row}, {place.col}) is outside region {region.name}")
+    if stride != have_stride and rows > CHANNELS:
+        raise Trap(f"stride {stride} is not the {have_stride} of region {region.name}")
+
+
+def _open_banks(build: Build) -> tuple[tuple[Bank, ...], ...]:
+    memory_map = build.memory_map
+    total = memory_map.num_devices * CHANNELS * memory_map.file_bytes
+    devices = range(memory_map.num_devices)
+    kind = storage(memory_map.dtype)
+    paths = [[build.param_file(device, channel) for channel in range(CHANNELS)] for device in devices]
+    try:
+        if total <= RESIDENT_BYTES:
+            return tuple((Bank(_read_all(files, memory_map.file_bytes, kind), memory_map.dtype),) for files in paths)
+        return tuple(tuple(Bank(_map_file(path, kind), memory_map.dtype) for path in files) for files in paths)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"the parameter files cannot be read: {error}", "compile the model again") from None
+
+
+def _read_all(files: list[Path], file_bytes: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    whole = np.empty((len(files), file_bytes // kind.itemsize), dtype=kind)
+    for row, path in zip(whole, files, strict=True):
+        row[:] = np.fromfile(path, dtype=kind, offset=HEADER_BYTES)
+    return whole
+
+
+def _map_file(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
+    mapped = np.memmap(path, dtype=kind, mode="r", offset=HEADER_BYTES)
+    return np.asarray(mapped).reshape(1, -1)
