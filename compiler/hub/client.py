@@ -59,6 +59,7 @@ class Client:
     token: str = field(repr=False)
     patience: Patience
     on_message: Callable[[str], None]
+    opener: urllib.request.OpenerDirector = field(repr=False, compare=False)
 
     def request(self, model_id: str, revision: str, file: str = "") -> Request:
         """Describe a request for messages."""
@@ -127,9 +128,8 @@ class Client:
             asked.add_header("Range", f"bytes={offset}-")
         if self.token:
             asked.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        opener = urllib.request.build_opener(_Redirects(), urllib.request.HTTPSHandler(context=_trust()))
         try:
-            response = opener.open(asked, timeout=self.patience.timeout_s)
+            response = self.opener.open(asked, timeout=self.patience.timeout_s)
         except urllib.error.HTTPError as error:
             with error:
                 code, retry_after = error.headers.get("X-Error-Code", ""), error.headers.get("Retry-After", "")
@@ -153,7 +153,8 @@ def connect(token: str | None, patience: Patience, on_message: Callable[[str], N
     chosen = (token if token is not None else _stored_token()).strip()
     if not chosen.isascii() or not chosen.isprintable() or " " in chosen:
         raise UsageError("the hub token contains characters a token cannot have", "copy it again")
-    return Client(endpoint, chosen, patience, on_message)
+    opener = urllib.request.build_opener(_Redirects(), urllib.request.HTTPSHandler(context=_trust()))
+    return Client(endpoint, chosen, patience, on_message, opener)
 
 
 def is_offline(asked: bool) -> bool:
@@ -189,6 +190,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
+            fp.close()
             raise HubError(f"{old.hostname} redirects to an address that is not safe", "check HF_ENDPOINT")
         followed = super().redirect_request(req, fp, code, msg, headers, newurl)
         secret = req.unredirected_hdrs.get("Authorization")
