@@ -10,6 +10,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from compiler.workspace import Workspace
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
@@ -51,7 +52,7 @@ class HyperDexApp(App[None]):
         known = {theme.name for theme in THEMES}
         self.theme = self._settings.theme if self._settings.theme in known else THEMES[0].name
 
-    def get_default_screen(self) -> Screen[object]:
+    def get_default_screen(self) -> Screen[None]:
         """The models."""
         return ModelsScreen(self.prefix, self._model_id)
 
@@ -77,7 +78,7 @@ class HyperDexApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(getattr(self.screen, "scope", "app")))
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Esc where no screen took it."""
         self.on_go_back()
 
@@ -111,3 +112,41 @@ class HyperDexApp(App[None]):
             self.switch_screen(screen)
         else:
             self.push_screen(screen)
+
+    def on_open_instructions(self, message: OpenInstructions) -> None:
+        """The program of a build; back to it when it is the screen below."""
+        from hyperdex_tui.screens.instructions import InstructionsScreen
+
+        below = self._below(InstructionsScreen, message.model_id, message.build)
+        if isinstance(below, InstructionsScreen):
+            self.pop_screen()
+            below.focus_on(message.pc, message.region)
+            return
+        folder = Workspace(self.prefix).model(message.model_id).inst(message.build)
+        self.push_screen(InstructionsScreen(folder, message.model_id, message.build, message.pc, message.region))
+
+    def on_open_memory(self, message: OpenMemory) -> None:
+        """The memory map of a build; back to it when it is the screen below."""
+        from hyperdex_tui.screens.memory import MemoryScreen
+
+        below = self._below(MemoryScreen, message.model_id, message.build)
+        if isinstance(below, MemoryScreen):
+            self.pop_screen()
+            below.focus_on(message.region)
+            return
+        folder = Workspace(self.prefix).model(message.model_id).param(message.build)
+        self.push_screen(MemoryScreen(folder, message.model_id, message.build, message.region))
+
+    def on_open_generate(self, message: OpenGenerate) -> None:
+        """Generate with a build."""
+        from hyperdex_tui.screens.generate import GenerateScreen
+
+        self.push_screen(GenerateScreen(self.prefix, message.model_id, message.build))
+
+    def _below(self, kind: type[Screen[None]], model_id: str, build: str) -> Screen[object] | None:
+        """The screen under the current one, if it is of that kind and build."""
+        if len(self.screen_stack) < 2:
+            return None
+        below = self.screen_stack[-2]
+        same = isinstance(below, kind) and (getattr(below, "model_id", ""), getattr(below, "build", ""))
+        return below if same == (model_id, build) else None

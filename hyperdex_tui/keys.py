@@ -42,7 +42,9 @@ class Key:
 
 KEYS: tuple[Key, ...] = (
     Key("app", "question_mark,f1", "help", "help", "Show every key of this screen", "?"),
-    Key("app", "escape", "back", "", "One step back: close the prompt, clear the filter, leave the screen", "Esc", False),
+    Key(
+        "app", "escape", "back", "", "One step back: close the prompt, clear the filter, leave the screen", "Esc", False
+    ),
     Key("app", "q", "quit", "", "Quit; a running compile goes on and can be attached again"),
     Key("app", "ctrl+p", "command_palette", "", "Open the command palette", "Ctrl+P", False),
     Key("app", "f2", "switch_theme", "", "Switch between the dark and the light theme", "F2"),
@@ -66,7 +68,7 @@ KEYS: tuple[Key, ...] = (
     Key("compile", "up,k,shift+tab", "previous_field", "", "Previous field", "k ↑", False),
     Key("compile", "right,l", "increase", "change", "Next value of the field; digits type a number", "← →", False),
     Key("compile", "left,h", "decrease", "", "Previous value of the field", "h ←", False),
-    Key("compile", "space", "toggle", "switch", "Switch an option on or off", "Space", False),
+    Key("compile", "space", "switch", "switch", "Switch an option on or off", "Space", False),
     Key("compile", "enter,s", "start", "start", "Start the compile", "Enter"),
     Key("jobs", "enter", "attach", "attach", "Follow the job", "Enter"),
     Key("jobs", "r", "rescan", "rescan", "Read the job files again"),

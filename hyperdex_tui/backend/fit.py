@@ -54,9 +54,7 @@ def config_file(prefix: Path, model_id: str) -> Path | None:
     return None
 
 
-def plan_fit(
-    prefix: Path, model_id: str, target: str, dtype: str, max_length: int, counts: tuple[int, ...]
-) -> FitPlan:
+def plan_fit(prefix: Path, model_id: str, target: str, dtype: str, max_length: int, counts: tuple[int, ...]) -> FitPlan:
     """Plan for each device count; slow at first (imports), so never on the event loop."""
     config = config_file(prefix, model_id)
     if config is None:

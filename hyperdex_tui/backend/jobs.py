@@ -8,6 +8,7 @@ started elsewhere.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
@@ -15,11 +16,12 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compiler.errors import ArtifactError, UsageError
 from compiler.events import JobStarted, Record, from_line
+from compiler.source import SourceRef
 from compiler.workspace import Workspace, build_name, parse_model_id
 
 _READ_BYTES = 1 << 20
@@ -159,9 +161,20 @@ class Follower:
         for raw in lines:
             try:
                 records.append(from_line(raw.decode("utf-8", "replace")))
-            except (ArtifactError, ValueError):
+            except (ArtifactError, ValueError, TypeError):
                 continue
-        return records
+        return [record for record in records if _is_sound(record)]
+
+
+def _is_sound(record: Record) -> bool:
+    """Whether every field has its declared type: the file may come from anybody."""
+    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float)}
+    kinds |= {"str": str, "bool": bool, "SourceRef": SourceRef}
+    for entry in fields(record):
+        value = getattr(record, entry.name)
+        if not isinstance(value, kinds[str(entry.type)]) or (isinstance(value, float) and not math.isfinite(value)):
+            return False
+    return -1 <= record.phase <= 4 and record.seconds >= 0
 
 
 def is_alive(started: JobStarted) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -11,6 +11,8 @@ from textual.screen import Screen
 from hyperdex_tui.messages import GoBack
 from hyperdex_tui.widgets.bars import KeyBar, TitleBar
 from hyperdex_tui.widgets.painted import Painted
+
+Severity = Literal["information", "warning", "error"]
 
 
 class AppScreen(Screen[None]):
@@ -23,11 +25,11 @@ class AppScreen(Screen[None]):
     def __init__(self, trail: str, note: str = "") -> None:
         super().__init__()
         self.trail = trail
-        self._note = note
+        self._first_note = note
 
     def compose(self) -> ComposeResult:
         """Bars around the body."""
-        yield TitleBar(self.trail, note=self._note)
+        yield TitleBar(self.trail, note=self._first_note)
         yield from self.compose_body()
         yield KeyBar(self.scope)
 
@@ -39,12 +41,11 @@ class AppScreen(Screen[None]):
         """Set the right part of the title bar."""
         self.query_one(TitleBar).show(note=text)
 
-    def say(self, text: str, severity: str = "information") -> None:
+    def say(self, text: str, severity: Severity = "information") -> None:
         """A short message over the screen; `text` is never read as markup."""
         from compiler.sanitize import one_line
 
-        level = "error" if severity == "error" else "warning" if severity == "warning" else "information"
-        self.notify(one_line(text), severity=level, markup=False, timeout=8 if level == "error" else 4)
+        self.notify(one_line(text), severity=severity, markup=False, timeout=8 if severity == "error" else 4)
 
     def open_prompt(self, purpose: str, label: str, initial: str = "", placeholder: str = "") -> None:
         """Show the prompt line above the key bar; a second call replaces the first."""

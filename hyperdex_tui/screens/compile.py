@@ -129,7 +129,7 @@ class CompileScreen(AppScreen):
         """Left."""
         self._form.step(-1)
 
-    def action_toggle(self) -> None:
+    def action_switch(self) -> None:
         """Space."""
         self._form.toggle()
 

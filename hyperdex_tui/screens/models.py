@@ -80,7 +80,9 @@ class ModelsScreen(AppScreen):
         if isinstance(entry, BuildEntry):
             devices = "1 device" if entry.num_devices == 1 else f"{entry.num_devices} devices"
             tokens = f", {entry.max_length:,} tokens" if entry.max_length else ""
-            lines.append(line(("build ", "dim"), (entry.name, "accent"), f"  {entry.target}, {devices}, {entry.dtype}{tokens}"))
+            lines.append(
+                line(("build ", "dim"), (entry.name, "accent"), f"  {entry.target}, {devices}, {entry.dtype}{tokens}")
+            )
             if entry.stale:
                 lines.append(line(("! stale: " + entry.stale, "warn"), "; press c to compile again"))
         lines.append(self._next_step(entry))

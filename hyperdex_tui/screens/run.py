@@ -97,7 +97,14 @@ class RunScreen(AppScreen):
         if progress.finished:
             return [
                 line(("✓ compiled ", "good"), (progress.finished, "accent"), f" in {elapsed}"),
-                line(("i", "accent"), " instructions   ", ("m", "accent"), " memory map   ", ("p", "accent"), " prompt it"),
+                line(
+                    ("i", "accent"),
+                    " instructions   ",
+                    ("m", "accent"),
+                    " memory map   ",
+                    ("p", "accent"),
+                    " prompt it",
+                ),
             ]
         if progress.error:
             head = "■ cancelled" if progress.exit_code == 130 else "✗ failed"
@@ -108,7 +115,10 @@ class RunScreen(AppScreen):
         if progress.started is None:
             return [line(("▶ starting", "accent"), ("  the compiler is being loaded", "dim"))]
         where = f"{progress.started.build}  process {progress.started.pid} on {progress.started.host}"
-        return [line((f"▶ running {elapsed}", "accent"), (f"  {where}", "dim")), line(("Esc leaves; it goes on.", "dim"))]
+        return [
+            line((f"▶ running {elapsed}", "accent"), (f"  {where}", "dim")),
+            line(("Esc leaves; it goes on.", "dim")),
+        ]
 
     def action_cancel(self) -> None:
         """Ask, then stop the process."""
@@ -118,7 +128,9 @@ class RunScreen(AppScreen):
         from hyperdex_tui.screens.ask import AskScreen
 
         self.app.push_screen(
-            AskScreen(f"Stop compiling {self.job.model_id}?", "Finished phases stay; the phase at work leaves nothing."),
+            AskScreen(
+                f"Stop compiling {self.job.model_id}?", "Finished phases stay; the phase at work leaves nothing."
+            ),
             self._cancel,
         )
 

@@ -34,7 +34,9 @@ class TitleBar(Painted):
         note = cut_left(self.note, width - cell_len(name) - cell_len(trail) - gap - 1)
         fill = width - cell_len(name) - cell_len(trail) - cell_len(note) - 2
         return self.paint(
-            line((name, "strong"), (" " + trail, "text"), (" " * max(0, fill), "text"), (note + " ", "dim")), width, "bar"
+            line((name, "strong"), (" " + trail, "text"), (" " * max(0, fill), "text"), (note + " ", "dim")),
+            width,
+            "bar",
         )
 
 

@@ -41,7 +41,9 @@ class LogList(RowList):
         phase = str(entry.phase) if entry.phase >= 0 else " "
         role = _ROLES.get(entry.level, "text")
         sign = _SIGNS.get(entry.level, " ")
-        return line((pad_left(seconds_text(entry.seconds), 7), "dim"), (f"    {phase}  ", "dim"), (f"{sign} {entry.text}", role))
+        return line(
+            (pad_left(seconds_text(entry.seconds), 7), "dim"), (f"    {phase}  ", "dim"), (f"{sign} {entry.text}", role)
+        )
 
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Before the first event."""

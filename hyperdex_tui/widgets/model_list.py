@@ -107,7 +107,9 @@ class ModelList(RowList):
         name = f"  └ {entry.name}"
         used = min(max(len(name) + 2, 22), room)
         ready = (*badges((entry.has_param, entry.has_inst)),)
-        shifted = [(text.replace("0", "3", 1).replace("1", "4", 1) if text[0] in "01" else text, r) for text, r in ready]
+        shifted = [
+            (text.replace("0", "3", 1).replace("1", "4", 1) if text[0] in "01" else text, r) for text, r in ready
+        ]
         return line(
             (pad(name, used), "text"),
             (pad(state, room - used), role),

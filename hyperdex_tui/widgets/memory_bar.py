@@ -1,0 +1,77 @@
+"""The address space of a channel as one bar, with the selected region marked and a legend."""
+
+from __future__ import annotations
+
+from compiler.memory_map import MemoryMap, Region
+from hyperdex_tui.backend.memory import FREE, LETTERS, KindTotal, bar_runs, cells_of, totals
+from hyperdex_tui.formatting import bytes_text, percent_text
+from hyperdex_tui.widgets.painted import Line, Pane, Span, line, line_width
+
+
+class MemoryBar(Pane):
+    """Capacity, bar, marker, legend: five rows."""
+
+    def __init__(self) -> None:
+        super().__init__(id="memory-bar")
+        self._map: MemoryMap | None = None
+        self._totals: tuple[KindTotal, ...] = ()
+        self._region: Region | None = None
+
+    def show_map(self, memory_map: MemoryMap, region: Region | None) -> None:
+        """Show a map with one region marked."""
+        if self._map is not memory_map:
+            self._map, self._totals = memory_map, totals(memory_map)
+        self._region = region
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Draw for the new width."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._map is None:
+            return
+        width = max(10, self.size.width)
+        used, capacity = self._map.end, self._map.channel_bytes
+        devices = "1 device" if self._map.num_devices == 1 else f"each of {self._map.num_devices} devices"
+        head = line(
+            (bytes_text(used * self._map.channels), "strong"),
+            (f" of {bytes_text(capacity * self._map.channels)} on {devices}", "text"),
+            (f" ({percent_text(used, capacity)}), {self._map.channels} channels alike", "dim"),
+        )
+        self.show([head, self._bar(width), self._marker(width), *self._legend(width)])
+
+    def _bar(self, width: int) -> Line:
+        assert self._map is not None
+        spans: list[Span] = []
+        for kind, cells in bar_runs(self._map, width):
+            text = f" {kind} ".center(cells) if cells >= len(kind) + 2 else LETTERS[kind] * cells
+            spans.append((text, f"kind-{kind}"))
+        return spans
+
+    def _marker(self, width: int) -> Line:
+        if self._map is None or self._region is None:
+            return ()
+        first, cells = cells_of(self._map, self._region, width)
+        name = f" {self._region.name} "
+        mark = "▲" * cells
+        if first + cells + len(name) <= width:
+            return line(" " * first, (mark, "accent"), (name, "accent"))
+        return line(" " * max(0, first - len(name)), (name, "accent"), (mark, "accent"))
+
+    def _legend(self, width: int) -> list[Line]:
+        assert self._map is not None
+        lines: list[list[Span]] = [[]]
+        used = self._map.end * self._map.channels
+        for total in self._totals:
+            spans: list[Span] = [
+                (f" {LETTERS[total.kind]} ", f"kind-{total.kind}"),
+                (f" {total.kind} {bytes_text(total.bytes)} {percent_text(total.bytes, used)}   ", "text"),
+            ]
+            if lines[-1] and line_width(lines[-1]) + line_width(spans) > width + 3:
+                lines.append([])
+            lines[-1] += spans
+        gap = used - sum(total.bytes for total in self._totals)
+        if gap > 0:
+            lines[-1] += [(f" {LETTERS[FREE]} ", f"kind-{FREE}"), (f" gaps {bytes_text(gap)}", "text")]
+        return [tuple(spans) for spans in lines]
