@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from compiler.cli.options import model_argument, open_workspace, prefix_option
+from compiler.cli.options import model_argument, open_workspace, place_demo, prefix_option
 
 
 @click.command(name="compile")
@@ -39,11 +39,13 @@ def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, 
     """
     from compiler.cli.narration import Narration
     from compiler.pipeline import CompileOptions, compile_model
-    from compiler.workspace import parse_model_id
+    from compiler.workspace import Workspace
 
     given["fusion"] = not given.pop("no_fusion")
     given["reorder"] = not given.pop("no_reorder")
+    folder = open_workspace(prefix).model(model_id)
+    given["offline"] = place_demo(folder) or given["offline"]
     with Narration(events, job) as narration:
-        build = compile_model(open_workspace(prefix), parse_model_id(model_id), CompileOptions(**given), narration)
+        build = compile_model(Workspace(folder.prefix), folder.model_id, CompileOptions(**given), narration)
     if not events:
         click.echo(build)

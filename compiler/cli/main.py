@@ -12,7 +12,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -92,14 +92,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or that of the failure, which has been told on stderr in one line.
     """
+
+    def run_command() -> int:
+        outcome = group.main(args=arguments, prog_name="hyperdex", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+
+    return guarded(run_command)
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run `action`; whatever stops it becomes one line on stderr and an exit code.
+
+    SIGTERM and SIGHUP unwind it like Ctrl+C. A reader of stdout that went away is no failure.
+    """
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
     try:
         with _signals_interrupt():
-            outcome = group.main(args=arguments, prog_name="hyperdex", standalone_mode=False)
+            code = action()
         sys.stdout.flush()
-        return outcome if isinstance(outcome, int) else 0
+        return code
     except BrokenPipeError:
         _silence_stdout()
         return 0

@@ -178,17 +178,15 @@ class Narration:
     """The listeners of one compile; a context manager that closes what it opened.
 
     Args:
-        events: write JSON lines to stdout.
+        events: write JSON lines to stdout, and nothing for a person.
         job: also append them to this file.
     """
 
     def __init__(self, events: bool = False, job: Path | None = None) -> None:
         self.person = _person_narrator()
         self.job_stream = _open_job(job) if job is not None else None
-        self.listeners: list[Listener] = [self.person]
+        self.listeners: list[Listener] = [EventWriter(sys.stdout) if events else self.person]
         self.last: Record | None = None
-        if events:
-            self.listeners.append(EventWriter(sys.stdout))
         if self.job_stream is not None:
             self.listeners.append(EventWriter(self.job_stream))
 

@@ -60,3 +60,14 @@ def select_build(folder: ModelFolder, build: str | None) -> str:
     if len(builds) > 1:
         raise UsageError(f"{folder.model_id} has several builds: {', '.join(builds)}", "choose one with --build")
     return builds[0]
+
+
+def place_demo(folder: ModelFolder) -> bool:
+    """Put the bundled model into its folder when that is the one asked for; whether it is."""
+    from compiler.demo import DEMO_MODEL_ID, install_demo
+
+    if folder.model_id != DEMO_MODEL_ID:
+        return False
+    if not (folder.ckpt / "config.json").is_file():
+        install_demo(folder.ckpt)
+    return True

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import click
 
-from compiler.cli.options import open_workspace, prefix_option
+from compiler.cli.options import open_workspace, place_demo, prefix_option
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
@@ -40,9 +40,9 @@ def command(prefix: Path | None, target: str, offline: bool) -> None:
         model_id = ask("Model ID", parse_model_id)
         narrator.info(f"The model is split over 1 to {MAX_DEVICES} LPU devices")
         num_devices = ask("Number of LPU devices", _device_count, default="1")
-        options = CompileOptions(num_devices=num_devices, target=target, offline=offline)
-        build = compile_model(workspace, model_id, options, narration)
         folder = workspace.model(model_id)
+        options = CompileOptions(num_devices, target, offline=place_demo(folder) or offline)
+        build = compile_model(workspace, model_id, options, narration)
         narrator.info(f"Parameters: {folder.param(build)}")
         narrator.info(f"Instructions: {folder.inst(build)}")
 

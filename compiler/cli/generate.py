@@ -1,0 +1,193 @@
+"""`hyperdex generate`: a build runs on the emulator and its text comes out as it is made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.errors import UsageError
+from compiler.sanitize import printable
+
+if TYPE_CHECKING:
+    from compiler.cli.continuation import Continuation
+    from compiler.emulator.session import SamplingParameters, Session
+
+DEFAULT_NEW_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One generated token and the text that became certain with it."""
+
+    token_id: int
+    text: str
+
+
+@click.command(name="generate")
+@model_argument
+@click.argument("prompt", required=False)
+@prefix_option
+@build_option
+@click.option("--prompt-ids", metavar="1,2,3", help="The prompt as token ids; needs no tokenizer.")
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), metavar="K", help=f"[default: {DEFAULT_NEW_TOKENS}, less if L ends]"
+)
+@click.option("--do-sample", is_flag=True, help="Draw each token instead of taking the most probable one.")
+@click.option("--top-k", default=0, show_default=True, metavar="K", type=int, help="Draw from the best K; 0: all.")
+@click.option("--top-p", default=1.0, show_default=True, metavar="P", help="Draw from the best that make up P.")
+@click.option("--temperature", default=1.0, show_default=True, metavar="T", help="Above 1 flattens, below sharpens.")
+@click.option("--repetition-penalty", default=1.0, show_default=True, metavar="R", help="Above 1 avoids what was said.")
+@click.option("--seed", default=0, show_default=True, metavar="S", help="Equal seeds draw equal texts.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end instead of text.")
+@click.option("--stream-json", is_flag=True, help="One JSON object per token, and a last one with everything.")
+@click.option("--logits", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save logits as .npy.")
+def command(
+    model_id: str,
+    prompt: str | None,
+    prefix: Path | None,
+    build: str | None,
+    prompt_ids: str | None,
+    max_new_tokens: int | None,
+    stop: tuple[str, ...],
+    as_json: bool,
+    stream_json: bool,
+    logits: Path | None,
+    **sampling: Any,
+) -> None:
+    """Run MODEL_ID's program on the emulator and print how it continues PROMPT."""
+    from compiler.cli.continuation import Continuation
+    from compiler.cli.tokenizer import Tokenizer, has_tokenizer
+    from compiler.emulator.session import SamplingParameters, check_sampling
+
+    parameters = SamplingParameters(**sampling)
+    check_sampling(parameters)
+    given_ids = _prompt_ids(prompt, prompt_ids)
+    folder = open_workspace(prefix).model(model_id)
+    name = select_build(folder, build)
+    session = open_session(folder.param(name), folder.inst(name))
+    tokenizer = Tokenizer(folder.ckpt) if given_ids is None or has_tokenizer(folder.ckpt) else None
+    if stop and tokenizer is None:
+        raise UsageError(f"{model_id} has no tokenizer, so --stop {stop[0]!r} cannot be found")
+    ids = given_ids if given_ids is not None else (tokenizer.encode(prompt or "") if tokenizer else [])
+    text = Continuation(tokenizer.decode if tokenizer else lambda _ids: "", stop)
+    count = max_new_tokens or _room(session, ids)
+    rows: list[Any] | None = [] if logits is not None else None
+    for piece in stream(session, ids, count, parameters, text, rows):
+        if stream_json:
+            _say(json.dumps({"token_id": piece.token_id, "text": piece.text}) + "\n")
+        elif not as_json:
+            _say(printable(piece.text, keep="\n\t"))
+    if logits is not None:
+        _save_logits(logits, rows or [])
+    _say_end(text, ids, name, session, as_json, stream_json)
+
+
+def open_session(param_dir: Path, inst_dir: Path) -> Session:
+    """A session on the machine of one build.
+
+    Raises:
+        ArtifactError: the build is damaged or foreign.
+    """
+    from compiler.artifacts.reader import open_build
+    from compiler.emulator.machine import Machine
+    from compiler.emulator.session import Session
+
+    return Session(Machine(open_build(param_dir, inst_dir)))
+
+
+def stream(
+    session: Session,
+    prompt_ids: list[int],
+    max_new_tokens: int,
+    parameters: SamplingParameters,
+    text: Continuation,
+    rows: list[Any] | None = None,
+) -> Iterator[Piece]:
+    """Tokens as they come, until the machine or a stop string ends them.
+
+    Args:
+        session: the machine.
+        prompt_ids: at least one token.
+        max_new_tokens: most tokens to generate.
+        parameters: how they are chosen.
+        text: where they become text.
+        rows: gets the logits of every token, float32 [vocabulary]; None: not wanted.
+
+    Raises:
+        UsageError: an argument is out of range.
+        MachineFault: while iterating.
+    """
+    observer = None if rows is None else lambda values, _index: rows.append(values)
+    for step in session.generate(prompt_ids, max_new_tokens, parameters, observer=observer):
+        piece = text.push(step.token_id)
+        if step.finished and not text.stopped:
+            piece += text.finish()
+        yield Piece(step.token_id, piece)
+        if text.stopped:
+            return
+
+
+def _prompt_ids(prompt: str | None, prompt_ids: str | None) -> list[int] | None:
+    """The prompt as ids when it was given so; None when it is text.
+
+    Raises:
+        UsageError: neither or both were given, or it is no list of numbers.
+    """
+    if (prompt is None) == (prompt_ids is None):
+        raise UsageError("give either PROMPT or --prompt-ids", "see hyperdex generate --help")
+    if prompt_ids is None:
+        return None
+    parts = [part.strip() for part in prompt_ids.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UsageError(f"--prompt-ids {prompt_ids[:60]!r} is not a list of token ids like 1,2,3")
+    return [int(part) for part in parts]
+
+
+def _room(session: Session, ids: list[int]) -> int:
+    """How many tokens to generate when nobody said."""
+    return max(1, min(DEFAULT_NEW_TOKENS, session.machine.build.manifest.max_length - len(ids)))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _say_end(
+    text: Continuation, prompt_ids: list[int], build: str, session: Session, as_json: bool, stream_json: bool
+) -> None:
+    stops = session.machine.build.manifest.eos_token_ids
+    stopped = text.stopped or (bool(text.token_ids) and text.token_ids[-1] in stops)
+    result = {
+        "prompt_token_ids": prompt_ids,
+        "token_ids": text.token_ids,
+        "text": text.shown,
+        "build": build,
+        "finish_reason": "stop" if stopped else "length",
+    }
+    if stream_json:
+        _say(json.dumps({"done": True, **result}) + "\n")
+    elif as_json:
+        _say(json.dumps(result) + "\n")
+    else:
+        _say("\n")
+
+
+def _save_logits(path: Path, rows: list[Any]) -> None:
+    """Write float32 [new tokens, vocabulary] as .npy."""
+    import numpy as np
+
+    from compiler.workspace import publish_file
+
+    def write(file: BinaryIO) -> None:
+        np.save(file, np.stack(rows).astype(np.float32))
+
+    publish_file(path, write)

@@ -1,0 +1,60 @@
+"""The tokenizer of a model folder: transformers' own, from local files, quietly, without remote code."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from compiler.errors import CheckpointError, UsageError
+from compiler.sanitize import one_line
+
+_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+
+class Tokenizer:
+    """Text to token ids and back.
+
+    Args:
+        ckpt: the folder with the tokenizer's files.
+
+    Raises:
+        UsageError: there is no tokenizer.
+        CheckpointError: its files cannot be read.
+    """
+
+    def __init__(self, ckpt: Path) -> None:
+        if not has_tokenizer(ckpt):
+            raise UsageError(f"{ckpt} holds no tokenizer ({', '.join(_FILES)})", "give the tokens with --prompt-ids")
+        self._engine = _load(ckpt)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a prompt, special tokens as the model wants them."""
+        return [int(token) for token in self._engine(text)["input_ids"]]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return str(self._engine.decode(list(token_ids), skip_special_tokens=True))
+
+
+def has_tokenizer(ckpt: Path) -> bool:
+    """Whether the folder holds a tokenizer at all."""
+    return any((ckpt / name).is_file() for name in _FILES)
+
+
+def _load(ckpt: Path) -> Any:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a local folder must never make transformers ask the hub
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        try:
+            return AutoTokenizer.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever a damaged file makes of it
+            reason = one_line(f"{type(error).__name__}: {error}", 200)
+            raise CheckpointError(f"{ckpt}: the tokenizer cannot be read ({reason})") from None
