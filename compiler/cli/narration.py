@@ -79,13 +79,7 @@ class PlainNarrator:
         if record.seconds < self.next_progress or record.done >= record.total > 0:
             return
         self.next_progress = record.seconds + QUIET_SECONDS
-        of = (
-            f" of {format_quantity(record.total, record.unit)} ({record.done / record.total:.0%})"
-            if record.total
-            else ""
-        )
-        rate = f", {format_quantity(record.rate, record.unit)}/s" if record.rate > 0 else ""
-        self.info(f"{format_quantity(record.done, record.unit)}{of}{rate}")
+        self.info(_state(record))
 
     def info(self, text: str) -> None:
         """Write one `[Info]` line."""
@@ -135,7 +129,7 @@ class BarNarrator(PlainNarrator):
 
     def _progress(self, record: Progress) -> None:
         if self.task is None:
-            self.task = self.bars.add_task(f"Phase-{record.phase}", total=None, state="")
+            self.task = self.bars.add_task(f"Phase-{record.phase}", total=None, state=_state(record))
             self.bars.start()
         self.bars.update(self.task, completed=record.done, total=record.total or None, state=_state(record))
 

@@ -52,7 +52,7 @@ def _load(ckpt: Path) -> Any:
         from transformers import AutoTokenizer
         from transformers.utils import logging
 
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()
         try:
             return AutoTokenizer.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a damaged file makes of it
