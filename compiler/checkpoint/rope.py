@@ -160,7 +160,7 @@ def _llama3(rope: Rope, inverse: NDArray[np.float32]) -> NDArray[np.float32]:
     medium = (wavelength >= np.float32(rope.original_positions / high)) & (
         wavelength <= np.float32(rope.original_positions / low)
     )
-    return np.where(medium, smoothed, scaled)
+    return np.asarray(np.where(medium, smoothed, scaled), dtype=np.float32)
 
 
 def _yarn(rope: Rope, powers: NDArray[np.float32], inverse: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -180,7 +180,7 @@ def _yarn(rope: Rope, powers: NDArray[np.float32], inverse: NDArray[np.float32])
     ramp = np.clip((index - np.float32(low)) / np.float32(high - low), 0, 1).astype(np.float32)
     keep = np.float32(1) - ramp
     interpolated = np.float32(1) / (np.float32(rope.factor) * powers)
-    return interpolated * (np.float32(1) - keep) + inverse * keep
+    return np.asarray(interpolated * (np.float32(1) - keep) + inverse * keep, dtype=np.float32)
 
 
 def _attention_factor(table: Mapping[str, Any], kind: str, factor: float, original: int) -> float:

@@ -15,6 +15,8 @@ from enum import Enum
 from compiler.checkpoint.rope import Rope
 from compiler.source import SourceRef
 
+NO_SOURCE = SourceRef()
+
 
 class Spread(Enum):
     """What a value is made of, which decides how devices share it.
@@ -88,7 +90,7 @@ class Node:
     outputs: tuple[str, ...]
     parameters: tuple[tuple[str, str], ...] = ()
     attributes: tuple[tuple[str, int | float | str], ...] = ()
-    source: SourceRef = SourceRef()
+    source: SourceRef = NO_SOURCE
 
     def parameter(self, role: str) -> str:
         """Name of the parameter in a role, "" when there is none."""

@@ -82,9 +82,9 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
         return f"inputs are {shapes[0]} and {shapes[1]}"
     width = outputs[0].size if outputs else 0
     for role, name in node.parameters:
-        if role in ("bias",) or (role == "weight" and node.op in ("norm", "add_norm")):
-            if parameters[name].shape != (width,):
-                return f"{role} {name} has shape {parameters[name].shape}, not ({width},)"
+        per_element = role == "bias" or (role == "weight" and node.op in ("norm", "add_norm"))
+        if per_element and parameters[name].shape != (width,):
+            return f"{role} {name} has shape {parameters[name].shape}, not ({width},)"
     return ""
 
 

@@ -67,7 +67,7 @@ def format_program(
     for name, index in (labels or {}).items():
         at.setdefault(index, []).append(name)
     names = {index: found[0] for index, found in at.items()}
-    lines = []
+    lines: list[str] = []
     for index, instr in enumerate(instructions):
         lines.extend(f"{label}:" for label in at.get(index, ()))
         text = f"{index:06d}: {format_instruction(instr, names)}"
@@ -112,7 +112,7 @@ class _Parser:
         self.labels: dict[str, int] = {}
 
     def program(self) -> list[Instruction]:
-        found = []
+        found: list[tuple[int, str, int]] = []
         for number, line in enumerate(self.lines):
             start = self._lead(number, line, len(found))
             if start < len(line):

@@ -8,7 +8,7 @@ program consumes them; caches and the host buffer follow.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.dtypes import DType
 from compiler.errors import CapacityError, UsageError
@@ -222,25 +222,11 @@ class _Layout:
     def _place(self, region: Region) -> Region:
         """The region at the next address, with the bytes its fullest channel needs."""
         slots = -(-region.rows // CHANNELS)
-        if region.layout == "rows":
-            used = slots * region.stride * self.itemsize
-        else:
-            used = region.used_bytes(self.itemsize)
+        rows_bytes = slots * region.stride * self.itemsize
+        used = rows_bytes if region.layout == "rows" else region.used_bytes(self.itemsize)
         begin = self.address
         self.address += -(-used // BURST_BYTES) * BURST_BYTES * region.heads
-        return Region(
-            region.name,
-            region.kind,
-            begin,
-            self.address,
-            region.layout,
-            region.rows,
-            region.cols,
-            region.stride,
-            region.heads,
-            region.source,
-            region.segments,
-        )
+        return replace(region, begin=begin, end=self.address)
 
 
 def _too_large(graph: Graph, target: Target, plan: MemoryPlan, max_length: int) -> str:

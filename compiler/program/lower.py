@@ -277,13 +277,14 @@ class _Lowering:
             operands["b"] = Slot(values[1].buffer)
             operands["sum"] = Slot(self.define(node.outputs[1], length, False).buffer)
         operands["dst"] = Slot(self.define(node.outputs[0], length, False).buffer)
-        self.emit(mnemonic, **operands)
+        self.emit(mnemonic, "", **operands)
 
     def _rope(self, node: Node) -> None:
         source, rotary = self.located[node.inputs[0]], self.full(node.inputs[1])
         result = self.define(node.outputs[0], source.elements, source.split)
         self.emit(
             "vrope",
+            "",
             dst=Slot(result.buffer),
             a=Slot(source.buffer),
             rope=Slot(rotary.buffer),
@@ -295,15 +296,12 @@ class _Lowering:
         kind = node.op.removeprefix("write_")
         region = self.regions[cache_region_name(kind, node.integer("layer"))]
         value = self.located[node.inputs[0]]
-        operands: dict[str, Virtual] = {"stream": value.stream}
-        if value.stream:
-            self.pending.discard(value.stream)
-        else:
-            operands["src"] = Slot(value.buffer)
+        self.pending.discard(value.stream)
         self.emit(
             f"wr.{kind}",
             region.name,
-            **operands,
+            stream=value.stream,
+            src=0 if value.stream else Slot(value.buffer),
             hbm=region.begin,
             at=Register.POSITION,
             heads=region.heads,

@@ -196,7 +196,8 @@ def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgr
             meant = by_buffer[slot.buffer.index][slot.offset : slot.offset + count]
             if len(found) != count or not np.array_equal(found, meant) or (count and meant.min() < 0):
                 raise VerificationError(
-                    f"LMU: instruction {pc}: {format_instruction(instr)}: {operand.name} does not hold {slot.buffer.name}"
+                    f"LMU: instruction {pc}: {format_instruction(instr)}: "
+                    f"{operand.name} does not hold {slot.buffer.name}"
                 )
         for operand, slot in slots:
             if operand.effect is Effect.WRITE:

@@ -1,0 +1,302 @@
+"""The compile, phase by phase, as one readable function.
+
+    0 check      config.json -> a graph, and whether it fits
+    1 download   hub or files placed by hand -> ckpt/
+    2 convert    ckpt/ -> hyperdex_config.json, hyperdex_model.bin
+    3 map        -> param/BUILD/
+    4 generate   -> inst/BUILD/
+
+A phase is skipped when the fingerprint of its inputs is the one its result
+carries; otherwise it says what changed. Each phase verifies what it made by a
+second algorithm before it is published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler import __version__
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import ArtifactError, CheckpointError, HyperDexError
+from compiler.events import Listener
+from compiler.graph.architectures import is_harmless
+from compiler.mapping.plan import table_region_name
+from compiler.planning import CompileOptions, Plan, make_plan, plan_memory
+from compiler.reporting import Reporter
+from compiler.source import SourceRef
+from compiler.workspace import ModelFolder, Workspace, build_name, lock
+
+if TYPE_CHECKING:
+    from compiler.artifacts.manifest import Manifest
+
+__all__ = ["CompileOptions", "compile_model", "make_plan", "plan_memory"]
+
+
+def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, listener: Listener) -> str:
+    """Run phases 0 to 4 and return the name of the build.
+
+    Raises:
+        HyperDexError: one line; nothing half-written is left behind.
+    """
+    report = Reporter(listener)
+    folder = workspace.model(model_id)
+    build = build_name(options.target, options.num_devices, options.dtype)
+    with report.phase(0, f"config.json of {model_id}"):
+        config = _read_config(folder, options, report)
+        plan = make_plan(config, options)
+        memory = plan_memory(config, options)
+        report.message(
+            f"{plan.graph.architecture}, {plan.graph.num_layers} layers: each of {options.num_devices} x "
+            f"{options.target} holds {memory.bytes_per_device / 1e9:.3f} of {memory.capacity_bytes / 1e9:.3f} GB "
+            f"at {plan.max_length} tokens"
+        )
+    with lock(folder):
+        with report.phase(1, f"to {folder.ckpt}"):
+            revision = _download(folder, options, report)
+            config = _read_local_config(folder)
+            plan = make_plan(config, options)
+        with report.phase(2, f"{len(plan.graph.parameters)} tensors"):
+            checkpoint = _convert(folder, plan, options, report)
+        with report.phase(3, f"{options.num_devices} devices, {plan.mapping.memory_map.channels} channels each"):
+            param_fingerprint = _map(folder, build, plan, options, checkpoint, revision, report)
+        with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
+            _generate(folder, build, plan, options, checkpoint, revision, param_fingerprint, report)
+    return build
+
+
+def _read_config(folder: ModelFolder, options: CompileOptions, report: Reporter) -> Mapping[str, Any]:
+    from compiler.hub import read_config
+
+    return read_config(
+        folder.model_id, folder, revision=options.revision, offline=options.offline, on_message=report.message
+    )
+
+
+def _read_local_config(folder: ModelFolder) -> Mapping[str, Any]:
+    from compiler.hub import read_config
+
+    return read_config(folder.model_id, folder, offline=True)
+
+
+def _download(folder: ModelFolder, options: CompileOptions, report: Reporter) -> str:
+    """Phase 1; returns the commit, or "" for files placed by hand."""
+    from compiler.hub import download
+
+    snapshot = download(
+        folder.model_id,
+        folder,
+        revision=options.revision,
+        offline=options.offline,
+        on_progress=lambda done, total, name: report.progress(done, total, "bytes", SourceRef(name)),
+        on_message=report.message,
+    )
+    if snapshot.origin == "local":
+        report.skip("using the files placed by hand")
+    elif snapshot.fetched_bytes == 0:
+        report.skip(f"commit {snapshot.revision[:12]} is already here")
+    return snapshot.revision
+
+
+def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: Reporter) -> str:
+    """Phase 2; returns the fingerprint of the checkpoint."""
+    from compiler.checkpoint.convert import check_range, convert
+    from compiler.checkpoint.converted import load_converted
+    from compiler.checkpoint.fingerprint import is_up_to_date
+    from compiler.checkpoint.tensors import TensorSpec
+
+    current, reason = is_up_to_date(folder.ckpt)
+    if current and not options.force:
+        model = load_converted(folder.ckpt)
+        if model is None:
+            raise ArtifactError(f"{folder.ckpt}: the converted model vanished", "compile again")
+        check_range(model.tensors, plan.dtype)
+        report.skip(reason)
+        return model.fingerprint
+    report.message("forced" if current else reason)
+    specs = [
+        TensorSpec(parameter.name, parameter.shape, parameter.aliases, source=parameter.source)
+        for parameter in plan.graph.parameters
+        if parameter.rope is None
+    ]
+    model = convert(
+        folder.ckpt,
+        specs,
+        plan.config,
+        plan.graph.architecture,
+        plan.dtype,
+        ignored=lambda name: is_harmless(name, plan.graph),
+        on_progress=lambda done, total, spec: report.progress(done, total, "bytes", spec.source),
+    )
+    return model.fingerprint
+
+
+def _map(
+    folder: ModelFolder,
+    build: str,
+    plan: Plan,
+    options: CompileOptions,
+    checkpoint: str,
+    revision: str,
+    report: Reporter,
+) -> str:
+    """Phase 3; returns the fingerprint of the parameters."""
+    from compiler.artifacts.manifest import Manifest
+    from compiler.artifacts.writer import ParamWriter, write_param_build
+    from compiler.checkpoint.binary import open_model
+    from compiler.mapping.fill import device_blocks
+    from compiler.mapping.verify import verify_contents, verify_map
+    from compiler.workspace import ensure_free_space, publish_folder
+
+    manifest = Manifest(
+        kind="param",
+        tool_version=__version__,
+        model_id=folder.model_id,
+        revision=revision,
+        target=options.target,
+        num_devices=options.num_devices,
+        dtype=plan.dtype,
+        max_length=plan.max_length,
+        fingerprint="",
+        checkpoint_fingerprint=checkpoint,
+        passes=tuple(step.name for step in options.passes()),
+    )
+    manifest = replace(manifest, fingerprint=_fingerprint(manifest))
+    reason = _stale(folder.param(build), manifest)
+    if not reason and not options.force:
+        report.skip("up to date")
+        return manifest.fingerprint
+    report.message(reason or "forced")
+    memory_map = plan.mapping.memory_map
+    verify_map(memory_map, plan.graph)
+    ropes = {table_region_name(p.name): p.rope for p in plan.graph.parameters if p.rope is not None}
+    total = memory_map.file_bytes * memory_map.channels * memory_map.num_devices
+    ensure_free_space(folder.path, total)
+    model = open_model(folder.ckpt)
+
+    def fill(device: int, writer: ParamWriter) -> None:
+        done = device * (total // memory_map.num_devices)
+        for block in device_blocks(memory_map, model, ropes, device):
+            writer.write(block.address, block.content)
+            report.progress(
+                done + (block.address * memory_map.channels) + block.content.nbytes, total, "bytes", block.region.source
+            )
+
+    with publish_folder(folder.param(build)) as temporary:
+        write_param_build(temporary, manifest, memory_map, fill)
+        compared = verify_contents(memory_map, model, ropes, _reader(temporary, memory_map.num_devices))
+    report.progress(total, total, "bytes", SourceRef())
+    report.message(f"verified: no overlap, aligned, complete; {compared} elements read back")
+    return manifest.fingerprint
+
+
+def _generate(
+    folder: ModelFolder,
+    build: str,
+    plan: Plan,
+    options: CompileOptions,
+    checkpoint: str,
+    revision: str,
+    param_fingerprint: str,
+    report: Reporter,
+) -> None:
+    """Phase 4."""
+    from compiler.artifacts.manifest import Manifest
+    from compiler.artifacts.writer import write_inst_build
+    from compiler.graph.activations import activation_table
+    from compiler.isa.encode import encode_program
+    from compiler.program.build import build_program
+    from compiler.workspace import publish_folder
+
+    manifest = Manifest(
+        kind="inst",
+        tool_version=__version__,
+        model_id=folder.model_id,
+        revision=revision,
+        target=options.target,
+        num_devices=options.num_devices,
+        dtype=plan.dtype,
+        max_length=plan.max_length,
+        fingerprint="",
+        checkpoint_fingerprint=checkpoint,
+        passes=tuple(step.name for step in options.passes()),
+        vocab_size=plan.graph.vocab_size,
+        eos_token_ids=_stop_tokens(folder, plan),
+        architecture=plan.graph.architecture,
+        lmu_elements=plan.target.lmu_bytes // plan.dtype.itemsize,
+        num_layers=plan.graph.num_layers,
+        param_fingerprint=param_fingerprint,
+    )
+    manifest = replace(manifest, fingerprint=_fingerprint(manifest))
+    reason = _stale(folder.inst(build), manifest)
+    if not reason and not options.force:
+        report.skip("up to date")
+        return
+    report.message(reason or "forced")
+    for name, before, after in plan.reports:
+        report.message(f"pass {name}: {before} nodes before, {after} after")
+    program = build_program(plan.graph, plan.mapping, manifest.lmu_elements, plan.reports)
+    manifest = replace(manifest, tables=program.tables)
+    tables = [activation_table(name) for name in program.tables]
+    with publish_folder(folder.inst(build)) as temporary:
+        write_inst_build(temporary, manifest, encode_program(program.instructions), tables, program.debug)
+    count = len(program.instructions)
+    report.progress(count, count, "instructions", SourceRef())
+    report.message(f"verified: {count} instructions, {program.used_elements} of {manifest.lmu_elements} LMU elements")
+
+
+def _stop_tokens(folder: ModelFolder, plan: Plan) -> tuple[int, ...]:
+    """End-of-text tokens: generation_config.json's, else config.json's."""
+    path, vocab = folder.ckpt / "generation_config.json", plan.graph.vocab_size
+    if path.is_file():
+        try:
+            loaded = json.loads(path.read_bytes()[: 1 << 20])
+        except (ValueError, RecursionError, OSError):
+            raise CheckpointError("generation_config.json is not a JSON object", "repair or remove it") from None
+        if isinstance(loaded, dict) and loaded.get("eos_token_id") is not None:
+            return CheckpointConfig(loaded).token_ids("eos_token_id", vocab)
+    return CheckpointConfig(plan.config).token_ids("eos_token_id", vocab)
+
+
+def _fingerprint(manifest: Manifest) -> str:
+    """Hash of everything that decides the bytes of a build."""
+    return hashlib.sha256(repr(manifest).encode()).hexdigest()
+
+
+def _stale(folder: Path, wanted: Manifest) -> str:
+    """Why a build has to be made, "" when the one in `folder` is right and whole."""
+    from compiler.artifacts.manifest import MANIFEST, Manifest
+
+    path = folder / MANIFEST
+    if not path.is_file():
+        return "not built yet"
+    try:
+        found = Manifest.from_json(path.read_bytes(), wanted.kind)
+    except (HyperDexError, OSError) as error:
+        return str(error)
+    if found.fingerprint != wanted.fingerprint:
+        names = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "eos_token_ids")
+        changed = [name for name in names if getattr(found, name) != getattr(wanted, name)]
+        return f"{', '.join(changed).replace('_', ' ')} changed" if changed else "its inputs changed"
+    for entry in found.files:
+        file = folder / entry.name
+        if not file.is_file() or file.stat().st_size != entry.size:
+            return f"{entry.name} is missing or has another size"
+    return ""
+
+
+def _reader(folder: Path, num_devices: int) -> Callable[[int, int, int, int], bytes]:
+    """Reads bytes of the channels of a parameter folder, for the verifier."""
+    from compiler.artifacts.manifest import param_file
+    from compiler.header import HEADER_BYTES
+
+    def read(device: int, channel: int, address: int, count: int) -> bytes:
+        with (folder / param_file(num_devices, device, channel)).open("rb") as file:
+            file.seek(HEADER_BYTES + address)
+            return file.read(count)
+
+    return read
