@@ -122,7 +122,10 @@ class Client:
         """
         from huggingface_hub import hf_hub_url
 
-        url = hf_hub_url(request.model_id, request.file, revision=request.revision, endpoint=self.endpoint)
+        try:
+            url = hf_hub_url(request.model_id, request.file, revision=request.revision, endpoint=self.endpoint)
+        except ValueError as error:  # a name the hub would refuse
+            raise explain_client(error, request) from None
         asked = urllib.request.Request(url, headers={"User-Agent": "hyperdex", "Accept-Encoding": "identity"})
         if offset:
             asked.add_header("Range", f"bytes={offset}-")
@@ -153,7 +156,7 @@ def connect(token: str | None, patience: Patience, on_message: Callable[[str], N
     chosen = (token if token is not None else _stored_token()).strip()
     if not chosen.isascii() or not chosen.isprintable() or " " in chosen:
         raise UsageError("the hub token contains characters a token cannot have", "copy it again")
-    opener = urllib.request.build_opener(_Redirects(), urllib.request.HTTPSHandler(context=_trust()))
+    opener = urllib.request.build_opener(_Redirects(), _Https())
     return Client(endpoint, chosen, patience, on_message, opener)
 
 
@@ -179,6 +182,19 @@ def pieces(response: IO[bytes], limit_bytes: int, request: Request) -> Iterator[
             return
         left -= len(piece)
         yield piece
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Loads the trusted certificates when the first https address is opened, not before."""
+
+    def __init__(self) -> None:
+        urllib.request.AbstractHTTPHandler.__init__(self)
+        self._trusted: ssl.SSLContext | None = None
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        if self._trusted is None:
+            self._trusted = _trust()
+        return self.do_open(http.client.HTTPSConnection, req, context=self._trusted)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

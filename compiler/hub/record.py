@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from compiler.errors import ArtifactError
 from compiler.publish import publish_file, sha256_file
+from compiler.strict_json import Fields, load_object
 
 RECORD_NAME = "hyperdex_download.json"
 FORMAT_VERSION = 1
 
 _LIMIT_BYTES = 16 << 20
+_MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +102,45 @@ class Digest:
 
 
 def read_record(ckpt: Path) -> Record | None:
-    """Return the record in a folder; None when there is none or it is not readable as one."""
+    """Return the record in a folder; None when there is none.
+
+    A record that cannot be read, or is of another version, stands for an
+    incomplete download of nothing known.
+    """
     try:
         with (ckpt / RECORD_NAME).open("rb") as file:
-            loaded = json.loads(file.read(_LIMIT_BYTES))
-        if loaded.pop("format_version") != FORMAT_VERSION:
-            return None
-        files = tuple(RecordedFile(**entry) for entry in loaded.pop("files"))
-        record = Record(files=files, **loaded)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            fields = load_object(file.read(_LIMIT_BYTES), RECORD_NAME)
+        fields.integer("format_version", FORMAT_VERSION, FORMAT_VERSION)
+        return Record(
+            model_id=fields.text("model_id"),
+            requested=fields.text("requested"),
+            revision=fields.text("revision"),
+            complete=fields.integer("complete", 0, 1) == 1,
+            files=tuple(_recorded_file(entry) for entry in fields.objects("files", _MAX_FILES)),
+        )
+    except FileNotFoundError:
         return None
-    return record
+    except (OSError, ArtifactError):
+        return Record("", "", "", complete=False, files=())
+
+
+def _recorded_file(fields: Fields) -> RecordedFile:
+    name = fields.text("name", 255)
+    if name != Path(name).name:
+        raise ArtifactError(f"{RECORD_NAME} names {name!r}, which is not a plain file name")
+    return RecordedFile(
+        name=name,
+        size=fields.integer("size", 0, 1 << 60),
+        sha256=fields.text("sha256", 64),
+        blob_id=fields.text("blob_id", 40),
+        mtime_ns=fields.integer("mtime_ns", 0, 1 << 63),
+    )
 
 
 def write_record(ckpt: Path, record: Record) -> None:
     """Publish `record` in a folder."""
-    text = json.dumps({"format_version": FORMAT_VERSION, **asdict(record)}, indent=1) + "\n"
+    fields = {"format_version": FORMAT_VERSION, **asdict(record), "complete": int(record.complete)}
+    text = json.dumps(fields, indent=1) + "\n"
 
     def write(file: BinaryIO) -> None:
         file.write(text.encode())

@@ -254,15 +254,37 @@ def test_impossible_revisions_are_refused_unasked(hub: LocalHub, folder: ModelFo
 
 def test_a_model_id_the_hub_forbids_is_a_usage_error(hub: LocalHub, prefix: Path) -> None:
     folder = ModelFolder(prefix, "org/a--b")
-    with pytest.raises(UsageError, match="the hub's rules do not allow"):
-        get(folder)
+    for ask in (get, lambda folder: read_config(folder.model_id, folder)):
+        with pytest.raises(UsageError, match="the hub's rules do not allow"):
+            ask(folder)
 
 
-def test_a_record_of_nonsense_is_no_record(hub: LocalHub, folder: ModelFolder) -> None:
+@pytest.mark.parametrize("edit", [{"format_version": 2}, {"files": [{}]}, {"files": None}, {"revision": 1}, None])
+def test_a_record_that_cannot_be_read_has_every_file_hashed_again(
+    hub: LocalHub, folder: ModelFolder, edit: dict[str, object] | None
+) -> None:
+    first = get(folder)
+    path = folder.ckpt / "hyperdex_download.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **edit}) if edit is not None else "[" * 100_000)
+    (folder.ckpt / "tokenizer.json").write_bytes(b"damaged")
+    with pytest.raises(HubError, match="not complete"):
+        get(folder, offline=True)
+    hub.seen.clear()
+    assert get(folder).files == first.files
+    assert hub.fetched() == ["tokenizer.json"]
+
+
+def test_a_record_cannot_name_a_file_elsewhere(hub: LocalHub, folder: ModelFolder) -> None:
     get(folder)
-    for text in ("", "[]", '{"format_version":1}', '{"format_version":1,"files":[{}]}', "[" * 100_000):
-        (folder.ckpt / "hyperdex_download.json").write_text(text)
-        assert get(folder).origin == "local"
+    victim = folder.path / "victim"
+    victim.write_text("")
+    path = folder.ckpt / "hyperdex_download.json"
+    record = json.loads(path.read_text())
+    record["files"].append({**record["files"][0], "name": "../victim"})
+    path.write_text(json.dumps(record))
+    hub.add(MODEL, {**WHOLE, "tokenizer.json": b"new"}, commit="c" * 40)
+    get(folder)
+    assert victim.exists()
 
 
 def test_index_and_shards_come_from_one_commit(hub: LocalHub, folder: ModelFolder) -> None:

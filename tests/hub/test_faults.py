@@ -197,7 +197,7 @@ def test_a_silent_hub_is_given_up(hub: LocalHub, folder: ModelFolder) -> None:
     hasty = replace(QUICK, attempts=2, timeout_s=0.1)
     for where in ("/api/", WEIGHTS):
         hub.faults = [Fault(where, hang=True)]
-        with pytest.raises(HubError, match="cannot be reached .* no answer in time; check the network"):
+        with pytest.raises(HubError, match=r"cannot be reached .* no answer in time; check the network"):
             download(MODEL, folder, patience=hasty)
 
 
@@ -314,8 +314,10 @@ def test_names_that_lead_out_are_refused(hub: LocalHub, folder: ModelFolder, nam
 
 @pytest.mark.parametrize(
     "shard",
-    ["../evil.safetensors", "/tmp/evil.safetensors", "a/b.safetensors", "x.py", "x.bin", ".x.safetensors", "", 1, None]
-    + ["a\nb.safetensors", "a\x1b.safetensors", ["x.safetensors"]],
+    [
+        *("../evil.safetensors", "/tmp/evil.safetensors", "a/b.safetensors", ".x.safetensors", "a\nb.safetensors"),
+        *("a\x1b.safetensors", "x.py", "x.bin", "", 1, None, ["x.safetensors"]),
+    ],
 )
 def test_a_weight_map_that_leads_elsewhere_is_refused(hub: LocalHub, folder: ModelFolder, shard: object) -> None:
     index = json.dumps({"weight_map": {"\x1b[31mtensor": shard}}).encode()
@@ -371,8 +373,10 @@ def test_a_listing_that_is_no_object_is_a_hub_error(hub: LocalHub, folder: Model
         {"size": "1"},
         {"size": 1 << 60},
         {"lfs": {"size": 1, "sha256": "x", "pointerSize": 1}},
-    ]
-    + [{"blobId": None, "lfs": None}, {"blobId": "zz", "lfs": None}, {"size": True}],
+        {"blobId": None, "lfs": None},
+        {"blobId": "zz", "lfs": None},
+        {"size": True},
+    ],
 )
 def test_a_file_without_size_or_hash_is_refused(hub: LocalHub, folder: ModelFolder, edit: dict[str, object]) -> None:
     def spoil(listing: dict[str, object]) -> object:
