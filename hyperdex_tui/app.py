@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
@@ -25,6 +25,18 @@ from hyperdex_tui.screens.models import ModelsScreen
 from hyperdex_tui.settings import Settings, load_settings, save_settings, settings_path
 from hyperdex_tui.themes import THEMES, other_theme
 
+if TYPE_CHECKING:
+    from textual.command import Provider
+
+_BUG_EXIT_CODE = 70
+
+
+def _key_commands() -> type[Provider]:
+    """The palette's commands, loaded when it is first opened."""
+    from hyperdex_tui.commands import KeyCommands
+
+    return KeyCommands
+
 
 class HyperDexApp(App[None]):
     """The terminal app.
@@ -39,6 +51,7 @@ class HyperDexApp(App[None]):
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
     ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {lambda: _key_commands()}
 
     def __init__(self, prefix: Path, model_id: str = "", settings_file: Path | None = None) -> None:
         self._settings_file = settings_file or settings_path()
@@ -64,6 +77,28 @@ class HyperDexApp(App[None]):
         for name in ("SIGHUP", "SIGTERM"):
             if hasattr(signal, name):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
+
+    async def action_quit(self) -> None:
+        """Quit; say what goes on without us."""
+        from rich.text import Text
+
+        running = self.launcher.running()
+        compiles = "1 compile goes" if running == 1 else f"{running} compiles go"
+        message = f"{compiles} on in the background; hyperdex-tui, then J, follows it again." if running else ""
+        self.exit(message=Text(message) if message else None)
+
+    def _handle_exception(self, error: Exception) -> None:
+        super()._handle_exception(error)
+        self._return_code = _BUG_EXIT_CODE
+
+    def _fatal_error(self) -> None:
+        """End on a bug of ours with one line: the toolkit's own report shows local variables, a token among them."""
+        from rich.segment import Segments
+
+        from hyperdex_tui.crash import crash_report
+
+        self._exit_renderables.append(Segments(self.console.render(crash_report(self._exception))))
+        self._close_messages_no_wait()
 
     def action_switch_theme(self) -> None:
         """Dark or light, remembered."""
