@@ -152,12 +152,11 @@ def from_line(line: str) -> Record:
         raise ArtifactError(f"not an event record: {one_line(line, 80)!r}") from None
     if version != EVENT_VERSION or name not in _BY_NAME:
         raise ArtifactError(f"event {name!r} of version {version!r} is not known here")
-    record = _BY_NAME[name]
-    known = {field.name for field in fields(record)}
-    values = {key: _cleaned(value) for key, value in loaded.items() if key in known}
+    record: Callable[..., Record] = _BY_NAME[name]
+    known = {field.name for field in fields(_BY_NAME[name])}
     try:
-        return record(**values)
-    except TypeError:
+        return record(**{key: _cleaned(value) for key, value in loaded.items() if key in known})
+    except (TypeError, ValueError):
         raise ArtifactError(f"event {name!r} lacks a field: {one_line(line, 80)!r}") from None
 
 
