@@ -1,0 +1,149 @@
+"""Laws of compiling: same input, same bytes; events tell all; a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compiler.cli.main import main
+from compiler.events import JobFinished, JobStarted, PhaseFailed, PhaseFinished, PhaseStarted, from_line
+from tests.oracle.checkpoints import RECIPES, Recipe, write_checkpoint
+
+OPT = next(each for each in RECIPES if each.name == "opt")
+
+
+def _place(prefix: Path, recipe: Recipe = OPT) -> Path:
+    ckpt = prefix / recipe.model_id / "ckpt"
+    write_checkpoint(recipe, ckpt)
+    return ckpt
+
+
+def _compile(prefix: Path, *options: str) -> int:
+    return main(["compile", OPT.model_id, "--prefix", str(prefix), "--offline", *options])
+
+
+def _artifacts(prefix: Path) -> dict[str, bytes]:
+    """Every file of param and inst by its path in the model folder."""
+    root = prefix / OPT.model_id
+    files = [path for kind in ("param", "inst") for path in (root / kind).rglob("*") if path.is_file()]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_two_compiles_into_two_prefixes_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _place(tmp_path / name)
+        assert _compile(tmp_path / name, "--num-device", "2") == 0
+    first, second = _artifacts(tmp_path / "a"), _artifacts(tmp_path / "b")
+    assert len(first) >= 2 * 32 + 5
+    assert first == second
+
+
+def test_events_and_job_file_tell_the_whole_compile(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _place(prefix)
+    job = prefix / OPT.model_id / "jobs" / "1.jsonl"
+    assert _compile(prefix, "--events", "--job", str(job)) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out == job.read_text(encoding="utf-8")
+    records = [from_line(line) for line in told.out.splitlines()]
+    assert isinstance(records[0], JobStarted)
+    assert isinstance(records[-1], JobFinished)
+    assert [record.phase for record in records if isinstance(record, PhaseStarted)] == [0, 1, 2, 3, 4]
+    assert [record.phase for record in records if isinstance(record, PhaseFinished)] == [0, 1, 2, 3, 4]
+    seconds = [record.seconds for record in records]
+    assert seconds == sorted(seconds)
+
+
+def test_a_second_compile_skips_what_is_up_to_date(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _place(prefix)
+    assert _compile(prefix) == 0
+    before = _artifacts(prefix)
+    capsys.readouterr()
+    assert _compile(prefix, "--events") == 0
+    records = [from_line(line) for line in capsys.readouterr().out.splitlines()]
+    skipped = {record.phase for record in records if isinstance(record, PhaseFinished) and record.skipped}
+    assert skipped >= {2, 3, 4}
+    assert _artifacts(prefix) == before
+
+
+def test_stdout_names_the_build_and_stderr_narrates(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _place(prefix)
+    assert _compile(prefix, "--num-device", "3", "--dtype", "bfloat16") == 0
+    told = capsys.readouterr()
+    assert told.out == "u55c-3x-bfloat16\n"
+    assert [line for line in told.err.splitlines() if line.startswith("** Phase-")] == [
+        "** Phase-0 : Check the model **",
+        "** Phase-1 : Download the checkpoint **",
+        "** Phase-2 : Convert to JSON and binary **",
+        "** Phase-3 : Memory mapping **",
+        "** Phase-4 : Instruction generation **",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--num-device", "0"], 2),
+        (["--num-device", "65"], 2),
+        (["--target", "gpu"], 2),
+        (["--dtype", "int8"], 2),
+        (["--max-length", "0"], 2),
+        (["--max-length", "65"], 2),
+    ],
+    ids=" ".join,
+)
+def test_impossible_options_leave_nothing_behind(
+    options: list[str], code: int, prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ckpt = _place(prefix)
+    before = sorted(ckpt.iterdir())
+    assert _compile(prefix, *options) == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("hyperdex: error: ")
+    assert sorted(ckpt.iterdir()) == before
+    assert _artifacts(prefix) == {}
+
+
+def test_a_truncated_checkpoint_is_one_line_and_the_last_event(
+    prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = _place(prefix) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert _compile(prefix, "--events") == 3
+    told = capsys.readouterr()
+    last = from_line(told.out.splitlines()[-1])
+    assert isinstance(last, PhaseFailed)
+    assert last.exit_code == 3
+    assert "model.safetensors" in told.err
+    assert told.err.count("\n") == 1
+    assert _artifacts(prefix) == {}
+
+
+def test_the_classic_session_walks_all_phases(
+    prefix: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _place(prefix)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{OPT.model_id}\n2\n"))
+    assert main(["run", "--prefix", str(prefix), "--offline"]) == 0
+    told = capsys.readouterr().err
+    for text in ("[Option] Model ID: ", "[Option] Number of LPU devices [1]: ", "** Phase-4 : ", "[Info] "):
+        assert text in told
+    assert (prefix / OPT.model_id / "inst" / "u55c-2x" / "inst_2fpga.bin").is_file()
+
+
+def test_the_classic_session_is_a_module_of_its_own(prefix: Path) -> None:
+    _place(prefix)
+    command = [sys.executable, "-m", "compiler.cli.run", "--prefix", str(prefix)]
+    done = subprocess.run(command, input=f"{OPT.model_id}\n\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "** Phase-4 : Instruction generation **" in done.stderr
+    assert (prefix / OPT.model_id / "inst" / "u55c-1x" / "manifest.json").is_file()
+
+
+def test_a_compile_without_any_model_fails_in_one_line(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "tiny/absent", "--prefix", str(prefix), "--offline"]) in (3, 9)
+    assert "Traceback" not in capsys.readouterr().err
