@@ -31,6 +31,7 @@ from compiler.checkpoint.regular_file import RegularFile
 from compiler.checkpoint.scan import largest_magnitude, refuse_not_finite, scan_file
 from compiler.checkpoint.shards import SHOWN
 from compiler.checkpoint.tensors import StoredTensor, TensorSpec, element_count
+from compiler.checkpoint.writeback import EarlyWriteback
 from compiler.dtypes import FLOAT16, FLOAT32, FLOAT64, DType
 from compiler.errors import CheckpointError
 from compiler.header import HEADER_BYTES, Payload, write_header
@@ -75,7 +76,8 @@ def convert(
         written: list[ConvertedModel] = []
 
         def write(target: BinaryIO) -> None:
-            hashed = conversion.stream(target)
+            with EarlyWriteback(target) as writeback:
+                hashed = conversion.stream(target, writeback)
             files = tuple(SourceFile(file.name, file.size, sha256) for file, sha256 in hashed)
             fingerprint = fingerprint_of(files, config)
             model = ConvertedModel(_tool_version(), architecture, config, conversion.tensors(), files, fingerprint)
@@ -143,7 +145,7 @@ class _Conversion:
         self._total = sum(place.bytes for place in self._places.values())
         self._done = 0
 
-    def stream(self, target: BinaryIO) -> list[tuple[RegularFile, str]]:
+    def stream(self, target: BinaryIO, writeback: EarlyWriteback) -> list[tuple[RegularFile, str]]:
         """Write all tensors and return every source file with its hash."""
         target.truncate(self.file_bytes)
 
@@ -157,6 +159,7 @@ class _Conversion:
             kept = cast(elements, tensor.dtype, place.dtype)
             target.seek(place.offset + first * place.dtype.itemsize)
             target.write(kept.data)
+            writeback.wrote(kept.nbytes)
             self._done += kept.nbytes
             self._on_progress(self._done, self._total, place.spec)
 

@@ -145,8 +145,9 @@ def load_converted(folder: Path) -> ConvertedModel | None:
     if version != FORMAT_VERSION:
         raise ArtifactError(f"{path} has format version {version}, this tool reads {FORMAT_VERSION}", RECOMPILE)
     document = json.loads(content)
+    canonical = dump_object(document) == content  # one way to write each number
     claimed = document.pop("sha256", None)
-    if claimed != _own_hash(document):
+    if not canonical or claimed != _own_hash(document):
         raise ArtifactError(f"{path} is damaged: its content does not match its own hash", RECOMPILE)
     return _model(fields, document)
 
