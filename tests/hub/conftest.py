@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from compiler.errors import HyperDexError
+from compiler.hub import Snapshot, download
 from compiler.hub.client import Patience
 from compiler.workspace import ModelFolder
 from tests.hub.local_hub import LocalHub, running
 
 MODEL = "org/model"
+TOKEN = "hf_SecretTokenOfTheTests"
+WEIGHTS = "model.safetensors"
 QUICK = Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.002, longest_asked_s=0.0, timeout_s=5.0)
 
 CONFIG = json.dumps({"model_type": "opt", "hidden_size": 8}).encode()
@@ -43,3 +47,17 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
 def folder(prefix: Path) -> ModelFolder:
     """The model's folder, not created yet."""
     return ModelFolder(prefix, MODEL)
+
+
+def get(folder: ModelFolder, **options: object) -> Snapshot:
+    """Download into `folder` with little patience."""
+    return download(folder.model_id, folder, patience=QUICK, **options)  # type: ignore[arg-type]
+
+
+def refused(folder: ModelFolder, **options: object) -> HyperDexError:
+    """Return the error of a download that must fail and leave no weights."""
+    with pytest.raises(HyperDexError) as caught:
+        get(folder, **options)
+    assert str(caught.value).isprintable()
+    assert not (folder.ckpt / WEIGHTS).exists()
+    return caught.value

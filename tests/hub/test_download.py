@@ -9,15 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler.errors import CheckpointError, HubError, UnsupportedModelError, UsageError
-from compiler.hub import Snapshot, download, plan_download, read_config
+from compiler.errors import CapacityError, CheckpointError, HubError, UnsupportedModelError, UsageError
+from compiler.hub import plan_download, read_config
 from compiler.workspace import ModelFolder
-from tests.hub.conftest import CONFIG, INDEX, MODEL, QUICK, SHARDED, SHARDS, WHOLE
+from tests.hub.conftest import CONFIG, INDEX, MODEL, QUICK, SHARDED, SHARDS, WHOLE, get
 from tests.hub.local_hub import COMMIT, LocalHub
-
-
-def get(folder: ModelFolder, **options: object) -> Snapshot:
-    return download(folder.model_id, folder, patience=QUICK, **options)  # type: ignore[arg-type]
 
 
 def content(folder: ModelFolder) -> dict[str, bytes]:
@@ -188,8 +184,6 @@ def test_a_disk_too_small_is_found_before_the_download(
         for sibling in listing["siblings"]:  # type: ignore[attr-defined]
             sibling["size"] = 1 << 49
         return listing
-
-    from compiler.errors import CapacityError
 
     hub.edit_listing = grow
     with pytest.raises(CapacityError, match=r"needs 16888\d\d\.\d+ GB"):
