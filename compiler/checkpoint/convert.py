@@ -7,6 +7,7 @@ checked. Memory stays below 100 MB whatever the model's size.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ class _Place:
     offset: int
     bytes: int
     absmax: float = 0.0
+    crc32: int = 0
 
 
 class _Conversion:
@@ -159,15 +161,15 @@ class _Conversion:
             kept = cast(elements, tensor.dtype, place.dtype)
             target.seek(place.offset + first * place.dtype.itemsize)
             target.write(kept.data)
+            place.crc32 = zlib.crc32(kept.data, place.crc32)
             writeback.wrote(kept.nbytes)
             self._done += kept.nbytes
             self._on_progress(self._done, self._total, place.spec)
 
-        hashed = []
-        for file in self._checkpoint.files:
-            wanted = [place.stored for place in self._places.values() if place.stored.file == file]
-            hashed.append((file, scan_file(file, wanted, store)))
-        return hashed
+        wanted: dict[str, list[StoredTensor]] = {file.name: [] for file in self._checkpoint.files}
+        for place in self._places.values():
+            wanted[place.stored.file.name].append(place.stored)
+        return [(file, scan_file(file, wanted[file.name], store)) for file in self._checkpoint.files]
 
     def tensors(self) -> tuple[ConvertedTensor, ...]:
         """Describe what was written, in the order of the specs."""
@@ -178,7 +180,9 @@ class _Conversion:
         own = by_spec.get(spec.name)
         place = own or by_spec[spec.tied_to]
         tied_to = "" if own else spec.tied_to
-        return ConvertedTensor(spec.name, place.dtype, spec.shape, place.offset, place.bytes, place.absmax, tied_to)
+        return ConvertedTensor(
+            spec.name, place.dtype, spec.shape, place.offset, place.bytes, place.absmax, place.crc32, tied_to
+        )
 
 
 def _stored_magnitude(peak: float, tensor: StoredTensor) -> float:

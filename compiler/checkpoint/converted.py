@@ -39,6 +39,7 @@ class ConvertedTensor:
         offset: of the first element in the file, in bytes; a multiple of 64.
         bytes: size of the elements.
         absmax: largest magnitude, 0.0 for a tensor without elements.
+        crc32: checksum of the bytes in the file.
         tied_to: the tensor whose offset this one has, or "".
     """
 
@@ -48,6 +49,7 @@ class ConvertedTensor:
     offset: int
     bytes: int
     absmax: float
+    crc32: int
     tied_to: str = ""
 
 
@@ -176,6 +178,7 @@ def _tensor(fields: Fields) -> ConvertedTensor:
         offset=fields.integer("offset", HEADER_BYTES, 1 << 62),
         bytes=fields.integer("bytes", 0, 1 << 62),
         absmax=fields.number("absmax"),
+        crc32=fields.integer("crc32", 0, (1 << 32) - 1),
         tied_to=fields.text("tied_to"),
     )
     if tensor.bytes != element_count(tensor.shape) * tensor.dtype.itemsize:
@@ -210,8 +213,8 @@ def _check_layout(tensors: Sequence[ConvertedTensor], where: str) -> None:
             raise ArtifactError(f"{where}: tensor {tensor.name!r} is not where the layout puts it", RECOMPILE)
 
 
-def _place(tensor: ConvertedTensor) -> tuple[DType, tuple[int, ...], int, float]:
-    return (tensor.dtype, tensor.shape, tensor.offset, tensor.absmax)
+def _place(tensor: ConvertedTensor) -> tuple[object, ...]:
+    return (tensor.dtype, tensor.shape, tensor.offset, tensor.absmax, tensor.crc32)
 
 
 def _tensor_fields(tensor: ConvertedTensor) -> dict[str, object]:
@@ -222,6 +225,7 @@ def _tensor_fields(tensor: ConvertedTensor) -> dict[str, object]:
         "offset": tensor.offset,
         "bytes": tensor.bytes,
         "absmax": tensor.absmax,
+        "crc32": tensor.crc32,
         "tied_to": tensor.tied_to,
     }
 

@@ -7,6 +7,8 @@ the file exactly: no hole, no overlap, no trailing byte. Elements are not read.
 
 from __future__ import annotations
 
+import reprlib
+
 from compiler.checkpoint.regular_file import OpenFile
 from compiler.checkpoint.tensors import StoredTensor, element_count, is_shape
 from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object
@@ -65,12 +67,14 @@ def _stored(key: str, entry: object, opened: OpenFile, data_begin: int) -> Store
         raise CheckpointError(f"{where} is described by a {type(entry).__name__}, expected an object")
     dtype_name, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype_name, str) or dtype_name not in _BITS:
-        raise CheckpointError(f"{where} has dtype {one_line(repr(dtype_name), 40)}, not one of {', '.join(_BITS)}")
+        raise CheckpointError(
+            f"{where} has dtype {one_line(reprlib.repr(dtype_name), 40)}, not one of {', '.join(_BITS)}"
+        )
     if not isinstance(shape, list) or not is_shape(shape):
-        shown = one_line(repr(shape), 80)
+        shown = one_line(reprlib.repr(shape), 80)
         raise CheckpointError(f"{where} has shape {shown}, expected at most 32 sizes from 0 to 2**48")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        raise CheckpointError(f"{where} has data_offsets {one_line(repr(offsets), 80)}, expected two integers")
+        raise CheckpointError(f"{where} has data_offsets {one_line(reprlib.repr(offsets), 80)}, expected two integers")
     begin, end = offsets
     if not 0 <= begin <= end <= opened.file.size - data_begin:
         held = opened.file.size - data_begin

@@ -7,6 +7,7 @@ caller works on the same bytes (hashlib releases the interpreter lock).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -44,6 +45,7 @@ def scan_file(file: RegularFile, tensors: Sequence[StoredTensor], consume: Consu
         CheckpointError: the file was truncated or changed.
     """
     with file.open() as opened, _HashedReader(opened) as reader:
+        os.posix_fadvise(opened.descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         for tensor in sorted(tensors, key=lambda item: item.begin):
             if tensor.dtype is None or tensor.strides or tensor.begin < reader.position:
                 element = 0

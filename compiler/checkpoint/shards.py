@@ -6,6 +6,7 @@ with shards, `pytorch_model.bin`, its index with shards.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def _read_index(folder: Path, index: RegularFile, suffix: str) -> Shards:
     for tensor, name in weight_map.items():
         if not isinstance(name, str) or not _is_shard_name(name, suffix):
             raise CheckpointError(
-                f"{index.name} puts tensor {one_line(tensor, 100)!r} into {one_line(repr(name), 100)}, "
+                f"{index.name} puts tensor {one_line(tensor, 100)!r} into {one_line(reprlib.repr(name), 100)}, "
                 f"which is not a .{suffix} file name"
             )
         names.add(name)

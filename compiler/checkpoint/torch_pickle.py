@@ -194,10 +194,6 @@ def _text(layout: str) -> Callable[[_Machine], None]:
     return lambda m: m.push(m.take(m.number(layout)).decode("utf-8", "surrogatepass"))
 
 
-def _bytes(layout: str) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.take(m.number(layout)))
-
-
 def _stack_global(machine: _Machine) -> None:
     name = machine.stack.pop()
     machine.push_global(machine.stack.pop(), name)
@@ -224,10 +220,6 @@ _ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"X": _text("<I"),
     b"\x8c": _text("<B"),
     b"\x8d": _text("<Q"),
-    b"U": _bytes("<B"),
-    b"T": _bytes("<i"),
-    b"C": _bytes("<B"),
-    b"B": _bytes("<I"),
     b"}": lambda m: m.push({}),
     b"]": lambda m: m.push([]),
     b")": lambda m: m.push(()),

@@ -93,6 +93,7 @@ def _set(path: tuple[str | int, ...], value: object) -> Callable[[dict[str, obje
         _set(("tensors", 0, "shape"), [4.0, 3]),
         _set(("tensors", 0, "shape"), [3, 4]),
         _set(("tensors", 0, "absmax"), None),
+        _set(("tensors", 0, "crc32"), -1),
         _set(("tensors", 0, "name"), "b"),
         _set(("tensors", 2, "tied_to"), "nobody"),
         _set(("tensors", 2, "tied_to"), "c"),
@@ -131,6 +132,20 @@ def test_a_binary_file_of_another_size_header_or_conversion_is_refused(converted
     (converted / CONFIG_NAME).write_bytes(description)
     with pytest.raises(ArtifactError, match="another conversion"):
         open_model(converted)
+
+
+def test_a_flipped_byte_of_a_tensor_is_an_artifact_error(converted: Path) -> None:
+    sound = (converted / MODEL_NAME).read_bytes()
+    model = load_converted(converted)
+    assert model is not None
+    for tensor in model.tensors:
+        open_model(converted).check(tensor.name)
+        for position in (tensor.offset, tensor.offset + tensor.bytes - 1):
+            damaged = sound[:position] + bytes([sound[position] ^ 64]) + sound[position + 1 :]
+            (converted / MODEL_NAME).write_bytes(damaged)
+            with pytest.raises(ArtifactError, match=repr(tensor.name)):
+                open_model(converted).check(tensor.name)
+        (converted / MODEL_NAME).write_bytes(sound)
 
 
 def test_an_unknown_tensor_is_an_artifact_error(converted: Path) -> None:

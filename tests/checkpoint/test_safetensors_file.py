@@ -66,6 +66,11 @@ BROKEN: dict[str, tuple[object, bytes, str]] = {
     "negative size": ({"a": entry(0, 8, [-8])}, bytes(8), "has shape"),
     "float size": ({"a": entry(0, 8, [8.0])}, bytes(8), "has shape"),
     "boolean size": ({"a": entry(0, 1, [True])}, bytes(1), "has shape"),
+    "deep shape": (
+        b'{"a": {"dtype": "U8", "data_offsets": [0, 1], "shape": ' + b"[" * 900 + b"]" * 900 + b"}}",
+        b"x",
+        "shape|deep",
+    ),
     "too many dimensions": ({"a": entry(0, 1, [1] * 33)}, bytes(1), "has shape"),
     "shape as text": ({"a": entry(0, 1, "1")}, bytes(1), "has shape"),
     "float offset": ({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0.0, 1]}}, bytes(1), "data_offsets"),
