@@ -16,7 +16,7 @@ class KeyCommands(Provider):
 
     def _commands(self) -> list[tuple[Key, str, Callable[[], Coroutine[Any, Any, Any]]]]:
         scope = str(getattr(self.screen, "scope", "app"))
-        found = []
+        found: list[tuple[Key, str, Callable[[], Coroutine[Any, Any, Any]]]] = []
         for name, owner in ((scope, self.screen), ("app", self.app)):
             for key in keys_of(name):
                 if key.palette:

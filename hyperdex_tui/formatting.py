@@ -28,14 +28,15 @@ def _three_digits(value: float) -> str:
 
 def amount_text(count: float, unit: str) -> str:
     """`count` of `unit`, where "bytes" is scaled and anything else is counted."""
-    return bytes_text(count) if unit == "bytes" else f"{count:,.0f}"
+    short = "instr" if unit == "instructions" else unit
+    return bytes_text(count) if unit == "bytes" else f"{count:,.0f} {short}"
 
 
 def rate_text(rate: float, unit: str) -> str:
     """A throughput, or "" while unknown."""
     if rate <= 0:
         return ""
-    return f"{bytes_text(rate)}/s" if unit == "bytes" else f"{rate:,.0f} {unit}/s"
+    return f"{bytes_text(rate)}/s" if unit == "bytes" else f"{rate:,.0f}/s"
 
 
 def seconds_text(seconds: float) -> str:
@@ -81,6 +82,20 @@ def cut_left(text: str, width: int) -> str:
     while cell_len(kept) > width - 1:
         kept = kept[1:]
     return "…" + kept
+
+
+def wrap(text: str, width: int, limit: int) -> list[str]:
+    """`text` in at most `limit` lines of `width` cells, broken at spaces where possible; the last one is cut."""
+    lines: list[str] = []
+    rest = text
+    while rest and len(lines) < limit:
+        taken = rest if cell_len(rest) <= width else set_cell_size(rest, max(1, width))
+        if len(lines) == limit - 1 or len(taken) == len(rest):
+            return [*lines, cut(rest, width)]
+        taken = taken.rpartition(" ")[0].rstrip() or taken
+        lines.append(taken)
+        rest = rest[len(taken) :].lstrip()
+    return lines
 
 
 def pad(text: str, width: int) -> str:

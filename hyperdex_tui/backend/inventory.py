@@ -79,8 +79,8 @@ def read_inventory(prefix: Path) -> tuple[ModelEntry, ...]:
 
 def read_model(folder: ModelFolder) -> ModelEntry:
     """One model's entry; problems end up in `note`."""
-    config, note = _read_json(folder.ckpt / "config.json")
-    converted, damage = _read_json(folder.ckpt / "hyperdex_config.json")
+    config, note = read_json(folder.ckpt / "config.json")
+    converted, damage = read_json(folder.ckpt / "hyperdex_config.json")
     fingerprint = _text(converted, "fingerprint")
     builds = tuple(_read_build(folder, name, fingerprint) for name in folder.builds())
     names = _names(folder.ckpt)
@@ -118,8 +118,8 @@ def folder_bytes(path: Path) -> int:
 
 def _read_build(folder: ModelFolder, name: str, checkpoint: str) -> BuildEntry:
     parsed = parse_build_name(name)
-    param, param_note = _read_json(folder.param(name) / "manifest.json")
-    inst, inst_note = _read_json(folder.inst(name) / "manifest.json")
+    param, param_note = read_json(folder.param(name) / "manifest.json")
+    inst, inst_note = read_json(folder.inst(name) / "manifest.json")
     stale = param_note or inst_note
     if not stale and param and checkpoint and _text(param, "checkpoint_fingerprint") not in ("", checkpoint):
         stale = "the checkpoint has changed since"
@@ -167,7 +167,7 @@ def _text(loaded: dict[str, object], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _read_json(path: Path) -> tuple[dict[str, object], str]:
+def read_json(path: Path) -> tuple[dict[str, object], str]:
     """The object in a file, and what is wrong with it; a missing file is empty and fine."""
     try:
         if path.stat().st_size > _JSON_LIMIT:

@@ -95,6 +95,14 @@ class Program:
         node = self.debug.node_of(pc)
         return str(node) if node is not None else ""
 
+    def short_source(self, pc: int) -> str:
+        """As `source`, without the path to the layer, which the section title names."""
+        node = self.debug.node_of(pc)
+        if node is None:
+            return ""
+        whole = str(node)
+        return whole.partition(f".{node.source.layer}.")[2] or whole
+
     def region(self, pc: int) -> str:
         """Name of the memory region an instruction reads or writes, or ""."""
         return self.debug.regions[pc] if pc < len(self.debug.regions) else ""

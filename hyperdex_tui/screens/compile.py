@@ -94,15 +94,21 @@ class CompileScreen(AppScreen):
     def on_form_changed(self) -> None:
         """Say what the choice means, and plan in a thread."""
         spec = self.spec
+        self._summarise(spec, None)
+        self.run_worker(self._plan(spec), exclusive=True, group="plan")
+
+    def _summarise(self, spec: JobSpec, plan: FitPlan | None) -> None:
+        """Which build it makes, and whether that can work."""
         if spec.num_devices < 1:
             summary = [line(("✗ at least one device", "bad"))]
         else:
-            summary = [
-                line("makes build ", (spec.build, "accent"), ("  in ", "dim"), (str(self._prefix), "dim")),
-                line(("Runs as a process of its own: leaving this screen or the app does not stop it.", "dim")),
-            ]
+            summary = [line("makes build ", (spec.build, "accent"), ("  in ", "dim"), (str(self._prefix), "dim"))]
+        chosen = [row for row in plan.rows if row.num_devices == spec.num_devices] if plan is not None else []
+        if plan is not None and chosen and not chosen[0].note and not chosen[0].fits:
+            advice = f"the fewest that do: {plan.smallest_fit}" if plan.smallest_fit else "no number of devices does"
+            summary.append(line((f"✗ {spec.num_devices} x {spec.target} cannot hold it; {advice}", "bad")))
+        summary.append(line(("Runs as a process of its own: leaving this screen or the app does not stop it.", "dim")))
         self.query_one("#compile-summary", Pane).show(summary)
-        self.run_worker(self._plan(spec), exclusive=True, group="plan")
 
     async def _plan(self, spec: JobSpec) -> None:
         table = self.query_one(FitTable)
@@ -112,6 +118,7 @@ class CompileScreen(AppScreen):
             plan_fit, self._prefix, spec.model_id, spec.target, spec.dtype, spec.max_length, counts
         )
         table.show_plan(plan, spec.num_devices)
+        self._summarise(spec, plan)
 
     def action_next_field(self) -> None:
         """Down."""

@@ -11,7 +11,7 @@ from textual.timer import Timer
 
 from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_alive, last_words
 from hyperdex_tui.backend.progress import JobProgress
-from hyperdex_tui.formatting import seconds_text
+from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import GoBack, OpenCompile, OpenGenerate, OpenInstructions, OpenMemory
 from hyperdex_tui.screens.base import AppScreen
@@ -110,7 +110,7 @@ class RunScreen(AppScreen):
             head = "■ cancelled" if progress.exit_code == 130 else "✗ failed"
             return [
                 line((f"{head} after {elapsed}", "bad"), (f"  exit code {progress.exit_code}", "dim")),
-                line((progress.error, "text")),
+                *(line((part, "text")) for part in wrap(progress.error, max(20, self.size.width - 2), 2)),
             ]
         if progress.started is None:
             return [line(("▶ starting", "accent"), ("  the compiler is being loaded", "dim"))]

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hyperdex_tui.backend.listing import Listing, Row
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
-_MNEMONIC = 15
+_MNEMONIC = 11
+_TEXT_LIMIT = 72
+"""Cells of the instruction column beyond which a region column appears."""
+
+
+class Columns(NamedTuple):
+    """Cells of each column; 0 leaves it out."""
+
+    number: int
+    text: int
+    tensor: int
+    region: int
 
 
 class InstructionList(RowList):
@@ -34,18 +47,23 @@ class InstructionList(RowList):
         """Rows of the listing."""
         return self._listing.row_count if self._listing is not None else 0
 
-    def _columns(self, width: int) -> tuple[int, int, int]:
-        """Cells of index, instruction and tensor."""
+    def _columns(self, width: int) -> Columns:
         count = self._listing.program.count if self._listing is not None else 0
         index = max(5, len(str(count)))
         rest = width - index - 7
-        tensor = max(20, min(60, rest * 2 // 5)) if rest >= 50 else max(0, rest - 34)
-        return index, rest - tensor - 1, tensor
+        tensor = max(24, rest // 3) if rest >= 56 else max(0, rest - 34)
+        text = rest - tensor - 1
+        region = 0
+        if text > _TEXT_LIMIT + 16:  # a wide terminal: keep the columns together and name the region too
+            region = min(40, text - _TEXT_LIMIT)
+            text = _TEXT_LIMIT
+        return Columns(index, text, min(tensor, 64), region)
 
     def heading(self, width: int) -> Line:
         """Column titles."""
-        index, text, tensor = self._columns(width - 2)
-        title = f"  {pad_left('index', index)}  {pad('unit', 5)}{pad('instruction', text)} {pad('tensor', tensor)}"
+        cells = self._columns(width - 2)
+        title = f"  {pad_left('index', cells.number)}  {pad('unit', 5)}{pad('instruction', cells.text)} "
+        title += pad("tensor", cells.tensor) + ("  region" if cells.region else "")
         return line((pad(title, width), "head"))
 
     def row(self, index: int, width: int) -> Line:
@@ -59,21 +77,21 @@ class InstructionList(RowList):
             return line(
                 (f"{mark} {section.title}", "accent"), (f"  {size:,} instructions from {section.begin:,}", "dim")
             )
-        number, text_cells, tensor_cells = self._columns(width)
+        cells = self._columns(width)
         decoded = program.instruction(row.pc)
         unit = decoded.spec.unit.value if decoded is not None else "???"
-        text = program.text(row.pc)
-        opcode, operands = text[:_MNEMONIC], text[_MNEMONIC:]
+        opcode, _, operands = program.text(row.pc).partition(" ")
         if decoded is None:
-            opcode, operands = text, ""
-        label = program.labels.get(row.pc)
+            opcode, operands = program.text(row.pc), ""
+        used = min(max(_MNEMONIC, len(opcode) + 1), cells.text)
         return line(
-            (pad_left(str(row.pc), number), "dim"),
-            (">" if label else " ", "accent"),
+            (pad_left(str(row.pc), cells.number), "dim"),
+            (">" if row.pc in program.labels else " ", "accent"),
             (f" {unit:<5}", f"unit-{unit}" if decoded is not None else "bad"),
-            (pad(opcode, min(_MNEMONIC, text_cells)), "strong" if decoded is not None else "bad"),
-            (pad(operands, text_cells - _MNEMONIC) + " ", "text"),
-            (cut_left(program.source(row.pc), tensor_cells), "dim"),
+            (pad(opcode, used), "strong" if decoded is not None else "bad"),
+            (pad(operands.strip(), cells.text - used) + " ", "text"),
+            (pad(cut_left(program.short_source(row.pc), cells.tensor), cells.tensor), "dim"),
+            ("  " + cut_left(program.region(row.pc), cells.region) if cells.region else "", "dim"),
         )
 
     def empty_lines(self, width: int) -> tuple[Line, ...]:

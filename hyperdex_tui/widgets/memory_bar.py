@@ -7,6 +7,8 @@ from hyperdex_tui.backend.memory import FREE, LETTERS, KindTotal, bar_runs, cell
 from hyperdex_tui.formatting import bytes_text, percent_text
 from hyperdex_tui.widgets.painted import Line, Pane, Span, line, line_width
 
+_LEGEND_ROWS = 2
+
 
 class MemoryBar(Pane):
     """Capacity, bar, marker, legend: five rows."""
@@ -60,18 +62,25 @@ class MemoryBar(Pane):
         return line(" " * max(0, first - len(name)), (name, "accent"), (mark, "accent"))
 
     def _legend(self, width: int) -> list[Line]:
+        """Sizes by kind, as wordy as two rows allow."""
+        lines: list[Line] = []
+        for words in (3, 2, 1):
+            lines = self._legend_lines(width, words)
+            if len(lines) <= _LEGEND_ROWS:
+                break
+        return lines[:_LEGEND_ROWS]
+
+    def _legend_lines(self, width: int, words: int) -> list[Line]:
         assert self._map is not None
-        lines: list[list[Span]] = [[]]
         used = self._map.end * self._map.channels
-        for total in self._totals:
-            spans: list[Span] = [
-                (f" {LETTERS[total.kind]} ", f"kind-{total.kind}"),
-                (f" {total.kind} {bytes_text(total.bytes)} {percent_text(total.bytes, used)}   ", "text"),
-            ]
-            if lines[-1] and line_width(lines[-1]) + line_width(spans) > width + 3:
+        entries = [(total.kind, total.bytes) for total in self._totals]
+        gap = used - sum(size for _, size in entries)
+        lines: list[list[Span]] = [[]]
+        for kind, size in [*entries, (FREE, gap)] if gap > 0 else entries:
+            parts = (bytes_text(size), kind, percent_text(size, used))
+            text = " ".join((parts[1], parts[0], parts[2]) if words == 3 else parts[1::-1] if words == 2 else parts[:1])
+            spans: list[Span] = [(f" {LETTERS[kind]} ", f"kind-{kind}"), (f" {text}  ", "text")]
+            if lines[-1] and line_width(lines[-1]) + line_width(spans) > width + 2:
                 lines.append([])
             lines[-1] += spans
-        gap = used - sum(total.bytes for total in self._totals)
-        if gap > 0:
-            lines[-1] += [(f" {LETTERS[FREE]} ", f"kind-{FREE}"), (f" gaps {bytes_text(gap)}", "text")]
         return [tuple(spans) for spans in lines]

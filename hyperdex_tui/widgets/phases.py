@@ -9,7 +9,7 @@ from hyperdex_tui.formatting import amount_text, pad, pad_left, percent_text, ra
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}
-_FIXED = 2 + 2 + 27 + 1 + 6 + 12 + 12 + 11
+_FIXED = 3 + 29 + 6 + 13 + 11 + 12
 """Cells of everything but the bar."""
 
 
@@ -55,8 +55,8 @@ def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
         *head,
         *_bar(phase, cells),
         (pad_left(percent_text(phase.done, phase.total) if phase.state == RUNNING else "", 6), "text"),
-        (pad_left(amount, 12), "text"),
-        (pad_left(rate_text(phase.rate, phase.unit), 12), "dim"),
+        (pad_left(amount, 13), "text"),
+        (pad_left(rate_text(phase.rate, phase.unit), 11), "dim"),
         (pad_left(time, 12), "text"),
     )
 

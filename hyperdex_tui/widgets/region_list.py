@@ -41,15 +41,15 @@ class RegionList(RowList):
 
     def _names(self, width: int) -> tuple[int, int]:
         """Cells of name and tensor."""
-        rest = width - 14 - 12 - 11 - 15
-        name = min(32, max(14, rest // 2)) if rest >= 44 else max(10, rest)
+        rest = width - 14 - 11 - 10 - 14
+        name = min(48, rest // 2) if rest >= 64 else max(10, rest)
         return name, max(0, rest - name - 2)
 
     def heading(self, width: int) -> Line:
         """Column titles."""
         name, tensor = self._names(width - 2)
-        title = f"  {pad('kind', 14)}{pad('region', name)}{pad_left('begin', 12)}{pad_left('size', 11)}"
-        title += pad_left("rows × cols", 15) + (f"  {pad('tensor', tensor)}" if tensor else "")
+        title = f"  {pad('kind', 14)}{pad('region', name)}{pad_left('begin', 11)}{pad_left('size', 10)}"
+        title += pad_left("rows × cols", 14) + (f"  {pad('tensor', tensor)}" if tensor else "")
         return line((pad(title, width), "head"))
 
     def row(self, index: int, width: int) -> Line:
@@ -62,9 +62,9 @@ class RegionList(RowList):
             (f" {LETTERS[region.kind]} ", f"kind-{region.kind}"),
             (f" {pad(region.kind, 10)}", "text"),
             (pad(cut_left(region.name, name), name), "strong"),
-            (pad_left(f"{region.begin:#x}", 12), "dim"),
-            (pad_left(bytes_text(device_bytes(self._map, region)), 11), "text"),
-            (pad_left(shape, 15), "dim"),
+            (pad_left(f"{region.begin:#x}", 11), "dim"),
+            (pad_left(bytes_text(device_bytes(self._map, region)), 10), "text"),
+            (pad_left(shape, 14), "dim"),
             ("  " + cut_left(str(region.source), tensor) if tensor else "", "dim"),
         )
 
