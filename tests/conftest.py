@@ -5,9 +5,24 @@ No test sees the user's models, the hub, or a terminal's colours.
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+_MEMORY_FOLDER = Path("/dev/shm")
+_MEMORY_BYTES = 4 << 30
+
+
+def pytest_configure() -> None:
+    """Put temporary folders into memory where there is room.
+
+    A build is synced file by file before it is published: on a disk that is
+    most of the time of a test (0.30 of 0.56 s for a tiny model on two devices).
+    """
+    if os.access(_MEMORY_FOLDER, os.W_OK) and shutil.disk_usage(_MEMORY_FOLDER).free > _MEMORY_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY_FOLDER))
 
 
 @pytest.fixture(autouse=True)

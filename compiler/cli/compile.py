@@ -39,13 +39,16 @@ def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, 
     """
     from compiler.cli.narration import Narration
     from compiler.pipeline import CompileOptions, compile_model
-    from compiler.workspace import Workspace
+    from compiler.workspace import Workspace, build_name
 
     given["fusion"] = not given.pop("no_fusion")
     given["reorder"] = not given.pop("no_reorder")
     folder = open_workspace(prefix).model(model_id)
-    given["offline"] = place_demo(folder) or given["offline"]
+    build = build_name(given["target"], given["num_devices"], given["dtype"])
     with Narration(events, job) as narration:
-        build = compile_model(Workspace(folder.prefix), folder.model_id, CompileOptions(**given), narration)
+        narration.begin(folder.model_id, build)
+        given["offline"] = place_demo(folder) or given["offline"]
+        compile_model(Workspace(folder.prefix), folder.model_id, CompileOptions(**given), narration)
+        narration.end(build)
     if not events:
         click.echo(build)

@@ -18,6 +18,7 @@ from types import FrameType
 
 import click
 
+from compiler import __version__
 from compiler.errors import CapacityError, HyperDexError, Interrupted, UsageError
 from compiler.sanitize import one_line
 
@@ -60,12 +61,7 @@ class LazyGroup(click.Group):
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        click.echo(f"hyperdex {version('hyperdex-tui')}")
-    except PackageNotFoundError:
-        click.echo("hyperdex, not installed")
+    click.echo(f"hyperdex {__version__}")
     ctx.exit()
 
 

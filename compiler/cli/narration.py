@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -189,6 +191,15 @@ class Narration:
         self.last = record
         for listener in self.listeners:
             listener(record)
+
+    def begin(self, model_id: str, build: str) -> None:
+        """Say what is compiled, by whom and since when."""
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self(JobStarted(-1, 0.0, model_id, build, os.getpid(), socket.gethostname(), since))
+
+    def end(self, build: str) -> None:
+        """Say that the compile went through."""
+        self(JobFinished(-1, self.last.seconds if self.last is not None else 0.0, build))
 
     def __enter__(self) -> Narration:
         return self

@@ -85,23 +85,23 @@ def test_stdout_names_the_build_and_stderr_narrates(prefix: Path, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
+    "options",
     [
-        (["--num-device", "0"], 2),
-        (["--num-device", "65"], 2),
-        (["--target", "gpu"], 2),
-        (["--dtype", "int8"], 2),
-        (["--max-length", "0"], 2),
-        (["--max-length", "65"], 2),
+        ["--num-device", "0"],
+        ["--num-device", "65"],
+        ["--target", "gpu"],
+        ["--dtype", "int8"],
+        ["--max-length", "0"],
+        ["--max-length", "65"],
     ],
     ids=" ".join,
 )
 def test_impossible_options_leave_nothing_behind(
-    options: list[str], code: int, prefix: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], prefix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ckpt = _place(prefix)
     before = sorted(ckpt.iterdir())
-    assert _compile(prefix, *options) == code
+    assert _compile(prefix, *options) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("hyperdex: error: ")
     assert sorted(ckpt.iterdir()) == before

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,17 @@ RECIPES = (
 )
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers without its warnings and progress bars, which would end up in captured output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", tokenizer: bool = False) -> None:
     """Save the model of `recipe` to `folder` as transformers would, weights seeded by its name."""
     import torch
@@ -121,8 +134,7 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
     model.tie_weights()
     model.to(getattr(torch, dtype))
     shard: dict[str, Any] = {"max_shard_size": recipe.shard_bytes} if recipe.shard_bytes else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         model.save_pretrained(folder, **shard)
     if recipe.old_dialect:
         _rewrite_rope(folder / "config.json")
@@ -165,8 +177,7 @@ def load_reference(folder: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     return model.eval()
 
@@ -177,7 +188,6 @@ def greedy(folder: Path, prompt: tuple[int, ...], count: int) -> list[int]:
 
     model = load_reference(folder)
     given = torch.tensor([prompt])
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quiet(), torch.no_grad():
         found = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=count, do_sample=False)
     return [int(token) for token in found[0, len(prompt) :]]
