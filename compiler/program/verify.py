@@ -179,13 +179,13 @@ def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgr
     """Every LMU read finds what the same read of the virtual program finds.
 
     Both programs are walked side by side, remembering for each element which
-    instruction wrote it last.
+    instruction wrote it last, and as which element of its result.
 
     Raises:
         VerificationError: a read that finds another value, or none.
     """
-    by_address = np.full(lmu_elements, -1, np.int32)
-    by_buffer = [np.full(buffer.elements, -1, np.int32) for buffer in program.buffers]
+    by_address = np.full(lmu_elements, -1, np.int64)
+    by_buffer = [np.full(buffer.elements, -1, np.int64) for buffer in program.buffers]
     for pc, (instr, virtual) in enumerate(zip(instructions, program.instructions, strict=True)):
         slots = list(virtual.slots())
         for operand, slot in slots:
@@ -202,5 +202,6 @@ def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgr
         for operand, slot in slots:
             if operand.effect is Effect.WRITE:
                 count, address = extent(instr, operand), instr.integer(operand.name)
-                by_address[address : address + count] = pc
-                by_buffer[slot.buffer.index][slot.offset : slot.offset + count] = pc
+                written = (pc << 32) + np.arange(count)
+                by_address[address : address + count] = written
+                by_buffer[slot.buffer.index][slot.offset : slot.offset + count] = written

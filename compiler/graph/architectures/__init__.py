@@ -12,7 +12,6 @@ from compiler.graph.architectures.family import Architecture
 from compiler.graph.architectures.llama import LLAMA
 from compiler.graph.architectures.opt import OPT
 from compiler.graph.ir import Graph
-from compiler.sanitize import one_line
 
 SUPPORTED: tuple[Architecture, ...] = (LLAMA, OPT)
 
@@ -28,7 +27,7 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
     name = config.architecture
     quantisation = config.table("quantization_config")
     if quantisation:
-        method = one_line(str(quantisation.get("quant_method", "unknown")), 40)
+        method = str(quantisation.get("quant_method", "unknown"))[:40]
         raise UnsupportedModelError(
             f"config.json: quantization_config names method {method!r}; quantised weights are not supported",
             "use the unquantised checkpoint",
@@ -38,7 +37,7 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
             return architecture
     known = ", ".join(architecture.name for architecture in SUPPORTED)
     remote = " (it needs code of its own, auto_map, which is never run)" if config.table("auto_map") else ""
-    raise UnsupportedModelError(f"architecture {one_line(name, 80)!r} is not supported{remote}; supported: {known}")
+    raise UnsupportedModelError(f"architecture {name[:80]!r} is not supported{remote}; supported: {known}")
 
 
 def build_graph(config: CheckpointConfig) -> Graph:

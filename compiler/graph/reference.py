@@ -1,0 +1,141 @@
+"""The reference executor: what each op means, in a few lines of numpy per op.
+
+It runs a graph on whole tensors, one token at a time, with no device, no
+layout and no instruction in sight. It is the definition that the op table
+refers to: float32 inside an op, one rounding to the build's dtype per output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.checkpoint.rope import rotary_table
+from compiler.dtypes import DType
+from compiler.graph.activations import activation_table
+from compiler.graph.ir import Graph, Node
+from compiler.isa.spec import RopeStyle
+from compiler.rounding import round_to
+
+Array = NDArray[np.float32]
+LoadTensor = Callable[[str], Array]
+
+
+class ReferenceExecutor:
+    """Runs a graph.
+
+    Args:
+        graph: with or without passes.
+        load: a parameter of the graph by name, as float32 in its own shape.
+        dtype: to which every value and parameter is rounded.
+        max_length: rows of generated tables.
+    """
+
+    def __init__(self, graph: Graph, load: LoadTensor, dtype: DType, max_length: int) -> None:
+        self._graph = graph
+        self._dtype = dtype
+        self._keys: dict[int, list[Array]] = {}
+        self._values: dict[int, list[Array]] = {}
+        self._parameters: dict[str, Array] = {}
+        for parameter in graph.parameters:
+            table = rotary_table(parameter.rope, max_length) if parameter.rope else load(parameter.name)
+            self._parameters[parameter.name] = round_to(table, dtype)
+        self.trace: dict[str, Array] = {}
+
+    def step(self, token: int, position: int) -> Array:
+        """Logits after feeding one token; `trace` then holds every value of the step by name."""
+        self.trace = {}
+        for node in self._graph.nodes:
+            if node.op == "sample":
+                return self.trace[node.inputs[0]].reshape(-1)
+            inputs = [self.trace[name] for name in node.inputs]
+            for name, result in zip(node.outputs, self._run(node, inputs, token, position), strict=True):
+                self.trace[name] = round_to(np.asarray(result, np.float32), self._dtype)
+        raise AssertionError("a verified graph ends in sample")
+
+    def _run(self, node: Node, inputs: list[Array], token: int, position: int) -> list[Array]:
+        parameters = {role: self._parameters[name] for role, name in node.parameters}
+        layer, heads = node.integer("layer"), self._graph.heads
+        group = heads.num_attention_heads // heads.num_key_value_heads
+        match node.op:
+            case "embed":
+                first = self._graph.parameter(node.parameter("table")).first_row
+                row = token if node.text("index") == "token" else position
+                return [parameters["table"][first + row]]
+            case "rotary":
+                return [parameters["table"][position]]
+            case "linear":
+                return [self._linear(node, inputs, parameters)]
+            case "bias":
+                return [inputs[0].reshape(-1) + parameters["bias"]]
+            case "act":
+                return [activation_table(node.text("act")).evaluate(inputs[0])]
+            case "add":
+                return [inputs[0] + inputs[1]]
+            case "mul":
+                return [inputs[0] * inputs[1]]
+            case "norm":
+                return [_norm(node, inputs[0], parameters)]
+            case "add_norm":
+                total = round_to(inputs[0] + inputs[1], self._dtype)
+                return [_norm(node, total, parameters), total]
+            case "rope":
+                return [_rope(node, inputs[0], inputs[1], heads.head_dim)]
+            case "write_key":
+                self._keys.setdefault(layer, []).append(inputs[0].reshape(-1, heads.head_dim))
+                return []
+            case "write_value":
+                self._values.setdefault(layer, []).append(inputs[0].reshape(-1, heads.head_dim))
+                return []
+            case "scores":
+                query = inputs[0].reshape(-1, heads.head_dim)
+                keys = np.stack(self._keys[layer])
+                return [np.stack([_dot(keys[:, head // group], row) for head, row in enumerate(query)])]
+            case "scale":
+                return [inputs[0] * np.float32(node.number("scale"))]
+            case "softmax":
+                return [np.stack([_softmax(row * np.float32(node.number("scale"))) for row in inputs[0]])]
+            case "attend":
+                values = np.stack(self._values[layer])
+                return [np.stack([_dot(values[:, head // group].T, row) for head, row in enumerate(inputs[0])])]
+        raise AssertionError(f"op {node.op} has no rule")
+
+    def _linear(self, node: Node, inputs: list[Array], parameters: Mapping[str, Array]) -> Array:
+        result = _dot(parameters["weight"], inputs[0].reshape(-1))
+        if "bias" in parameters:
+            result = result + parameters["bias"]
+        if node.integer("rotary_dim"):
+            result = _rope(node, result, inputs[1], self._graph.heads.head_dim)
+        return activation_table(node.text("act")).evaluate(result) if node.text("act") else result
+
+
+def _dot(matrix: Array, vector: Array) -> Array:
+    return np.asarray(np.einsum("rk,k->r", np.ascontiguousarray(matrix), np.ascontiguousarray(vector)))
+
+
+def _norm(node: Node, x: Array, parameters: Mapping[str, Any]) -> Array:
+    length, eps = np.float32(x.size), np.float32(node.number("eps"))
+    centred = x - x.sum() / length if node.text("kind") == "layernorm" else x
+    scale = np.float32(1) / np.sqrt((centred * centred).sum() / length + eps)
+    result = centred * scale * parameters.get("weight", np.float32(1))
+    return np.asarray(result + parameters["bias"] if "bias" in parameters else result)
+
+
+def _rope(node: Node, x: Array, rotary: Array, head_dim: int) -> Array:
+    width = node.integer("rotary_dim")
+    cos, sin = rotary[: width // 2], rotary[width // 2 :]
+    rotated = x.reshape(-1, head_dim).copy()
+    interleaved = node.integer("style") == RopeStyle.INTERLEAVED
+    first = slice(0, width, 2) if interleaved else slice(0, width // 2)
+    second = slice(1, width, 2) if interleaved else slice(width // 2, width)
+    a, b = rotated[:, first].copy(), rotated[:, second].copy()
+    rotated[:, first], rotated[:, second] = a * cos - b * sin, b * cos + a * sin
+    return rotated.reshape(x.shape)
+
+
+def _softmax(scores: Array) -> Array:
+    powers = np.exp(scores - scores.max())
+    return np.asarray(powers * (np.float32(1) / powers.sum()))

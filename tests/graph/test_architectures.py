@@ -1,0 +1,93 @@
+"""Phase 0: what a config may say, and how a refusal reads."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures import SUPPORTED, build_graph, is_harmless
+from compiler.graph.verify import verify_graph
+from tests.tiny import CONFIGS, LLAMA, OPT, tiny_graph
+
+
+def _refusal(config: dict[str, Any]) -> str:
+    with pytest.raises(UnsupportedModelError) as caught:
+        build_graph(CheckpointConfig(config))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_graph_of_a_config_is_legal(name: str) -> None:
+    verify_graph(tiny_graph(name, False, False))
+
+
+def test_every_supported_architecture_has_a_tiny_model() -> None:
+    assert {row.name for row in SUPPORTED} == {config["architectures"][0] for config in CONFIGS.values()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architectures": ["MambaForCausalLM"]}, ("MambaForCausalLM", "LlamaForCausalLM", "OPTForCausalLM")),
+        ({"architectures": ["X"], "auto_map": {"AutoModel": "m.X"}}, ("auto_map", "never run")),
+        ({"architectures": []}, ("architectures", "exactly one")),
+        ({"architectures": None}, ("architectures", "exactly one")),
+        ({"architectures": ["a\x1b[31m"]}, (r"a\x1b[31m",)),
+        ({"quantization_config": {"quant_method": "gptq"}}, ("quantization_config", "gptq")),
+        ({"num_hidden_layers": 10**9}, ("num_hidden_layers", "1000000000", "1024")),
+        ({"num_hidden_layers": 0}, ("num_hidden_layers", "'0'")),
+        ({"hidden_size": -48}, ("hidden_size", "-48")),
+        ({"hidden_size": 48.0}, ("hidden_size", "48.0")),
+        ({"hidden_size": True}, ("hidden_size", "True")),
+        ({"hidden_size": None}, ("hidden_size", "missing")),
+        ({"num_attention_heads": 10}, ("hidden_size 48", "num_attention_heads 10")),
+        ({"num_key_value_heads": 4}, ("num_attention_heads 6", "num_key_value_heads 4")),
+        ({"head_dim": 0}, ("head_dim", "'0'")),
+        ({"hidden_act": "maxout"}, ("hidden_act", "maxout", "silu")),
+        ({"rms_norm_eps": float("nan")}, ("rms_norm_eps", "nan")),
+        ({"rope_scaling": {"type": "spiral"}}, ("rope_type", "spiral", "yarn")),
+        ({"rope_scaling": {"rope_type": "linear"}}, ("factor",)),
+        ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, ("low_freq_factor",)),
+        ({"rope_parameters": [1]}, ("rope_parameters", "object")),
+        (
+            {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}},
+            ("short_factor", "4"),
+        ),
+        ({"rope_theta": -1}, ("rope_theta", "-1")),
+        ({"tie_word_embeddings": "yes"}, ("tie_word_embeddings", "yes")),
+    ],
+)
+def test_a_senseless_config_is_refused_naming_field_and_value(change: dict[str, Any], words: tuple[str, ...]) -> None:
+    began = time.process_time()
+    message = _refusal({**LLAMA, **change})
+    assert time.process_time() - began < 1
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_an_odd_head_cannot_rotate() -> None:
+    assert "rotary" in _refusal({**LLAMA, "head_dim": 7})
+
+
+def test_a_tied_head_reads_the_embedding() -> None:
+    tied = build_graph(CheckpointConfig({**LLAMA, "tie_word_embeddings": True}))
+    assert "lm_head.weight" not in {parameter.name for parameter in tied.parameters}
+    assert tied.nodes[-2].parameter("weight") == "model.embed_tokens.weight"
+
+
+def test_harmless_tensors_are_buffers_and_the_copy_of_a_tied_head() -> None:
+    graph = tiny_graph("llama-tied-mqa")
+    assert is_harmless("model.layers.0.self_attn.rotary_emb.inv_freq", graph)
+    assert is_harmless("lm_head.weight", graph)
+    assert not is_harmless("model.layers.0.self_attn.q_proj.weight", graph)
+
+
+def test_opt_without_biases_and_affine_norms_reads_none() -> None:
+    graph = build_graph(CheckpointConfig({**OPT, "enable_bias": False, "layer_norm_elementwise_affine": False}))
+    assert not [parameter for parameter in graph.parameters if parameter.kind in ("bias", "norm")]
+    verify_graph(graph)

@@ -1,0 +1,88 @@
+"""Laws of the graph passes, shown on the reference executor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from compiler.errors import VerificationError
+from compiler.graph.ir import Graph
+from compiler.graph.passes import FuseLinear, FuseResidualNorm, FuseSoftmax, ValueFirst, passes_for
+from compiler.graph.reference import ReferenceExecutor
+from compiler.graph.rewrite import with_nodes
+from compiler.graph.verify import verify_graph
+from tests.tiny import CONFIGS, RandomTensors, tiny_graph
+
+TOKENS = (5, 17, 100, 3)
+
+
+def _logits(graph: Graph, dtype: DType) -> np.ndarray:
+    executor = ReferenceExecutor(graph, RandomTensors(graph).array, dtype, 40)
+    return np.stack([executor.step(token, position) for position, token in enumerate(TOKENS)])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_all_passes_keep_every_float32_bit(name: str) -> None:
+    plain = _logits(tiny_graph(name, False, False), FLOAT32)
+    assert np.array_equal(_logits(tiny_graph(name), FLOAT32), plain)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16], ids=str)
+def test_fusing_residuals_and_reordering_keep_every_bit_at_any_dtype(name: str, dtype: DType) -> None:
+    graph = tiny_graph(name, False, False)
+    changed = ValueFirst().run(FuseResidualNorm().run(graph))
+    assert np.array_equal(_logits(changed, dtype), _logits(graph, dtype))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_pass_removes_what_it_fuses(name: str) -> None:
+    graph = tiny_graph(name, False, False)
+    fused = FuseLinear().run(graph)
+    assert not [node.op for node in fused.nodes if node.op in ("bias", "act", "rope")]
+    assert not [node for node in FuseSoftmax().run(graph).nodes if node.op == "scale"]
+    residuals = FuseResidualNorm().run(graph)
+    assert sum(node.op == "add_norm" for node in residuals.nodes) >= 2 * graph.num_layers - 1
+    for changed in (fused, residuals):
+        verify_graph(changed)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_value_comes_before_query_and_key(name: str) -> None:
+    graph = tiny_graph(name)
+    for layer in range(graph.num_layers):
+        order = [
+            next(word for word in ("v_proj", "q_proj", "k_proj") if word in node.source.module)
+            for node in graph.nodes
+            if node.op == "linear"
+            and node.source.layer == layer
+            and node.source.module.endswith(("q_proj", "k_proj", "v_proj"))
+        ]
+        assert order == ["v_proj", "q_proj", "k_proj"]
+        ops = [node.op for node in graph.nodes if node.source.layer == layer]
+        assert ops.index("write_value") < ops.index("write_key")
+
+
+def test_every_switch_of_a_fusion_is_heard() -> None:
+    graph = tiny_graph("llama", False, False)
+    kept = {node.op for node in FuseLinear(bias=False).run(graph).nodes}
+    assert "bias" in kept
+    assert "rope" in {node.op for node in FuseLinear(rope=False).run(graph).nodes}
+    assert "act" in {node.op for node in FuseLinear(act=False).run(graph).nodes}
+    assert passes_for(False, False) == ()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_verifier_finds_a_dropped_or_moved_node(name: str) -> None:
+    graph = tiny_graph(name)
+    for index, node in enumerate(graph.nodes):
+        if node.outputs or node.op == "sample":
+            with pytest.raises(VerificationError):
+                verify_graph(with_nodes(graph, graph.nodes[:index] + graph.nodes[index + 1 :]))
+    for index in range(1, len(graph.nodes)):
+        before, node = graph.nodes[index - 1 : index + 1]
+        if set(before.outputs) & set(node.inputs):
+            swapped = (*graph.nodes[: index - 1], node, before, *graph.nodes[index + 1 :])
+            with pytest.raises(VerificationError, match="before it is written"):
+                verify_graph(with_nodes(graph, swapped))
