@@ -17,8 +17,8 @@ from compiler.dtypes import BFLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import BLOCK_COLS, Vector, dot_rows
 from compiler.rounding import to_float32
 
-SCRATCH_ELEMENTS = 1 << 18
-"""Elements widened at a time, 1 MiB of float32: stays in the second-level cache."""
+SCRATCH_ELEMENTS = 1 << 16
+"""Elements widened at a time, 256 KiB of float32: stays in the second-level cache."""
 
 _SIGN_AND_MAGNITUDE = np.int32(0x8FFFE000 - (1 << 32))
 _REBIAS = np.float32(2.0**112)
