@@ -9,8 +9,11 @@ from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
 MAX_JSON_BYTES = 100_000_000
-MAX_JSON_ITEMS = 5_000_000
-"""Commas; 100 thousand tensors have less than 2 million. Bounds the memory that parsing can take."""
+MAX_JSON_ITEMS = 2_000_000
+"""Commas; 100 thousand tensors have less than one million. Bounds the memory that parsing can take."""
+
+MAX_JSON_OBJECTS = 200_000
+"""Opening braces; an object takes more memory than any other item."""
 
 
 def parse_object(content: bytes, where: str) -> dict[str, object]:
@@ -23,10 +26,13 @@ def parse_object(content: bytes, where: str) -> dict[str, object]:
     Raises:
         CheckpointError: too large or deep, not JSON, a key twice, or not an object.
     """
-    if len(content) > MAX_JSON_BYTES or content.count(b",") > MAX_JSON_ITEMS:
-        raise CheckpointError(
-            f"{where} has {len(content)} bytes, {content.count(b',')} items; at most {MAX_JSON_BYTES}, {MAX_JSON_ITEMS}"
-        )
+    for count, limit, what in (
+        (len(content), MAX_JSON_BYTES, "bytes"),
+        (content.count(b","), MAX_JSON_ITEMS, "items"),
+        (content.count(b"{"), MAX_JSON_OBJECTS, "objects"),
+    ):
+        if count > limit:
+            raise CheckpointError(f"{where} has {count} {what}, at most {limit} are allowed")
     try:
         loaded = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:

@@ -252,6 +252,33 @@ def test_a_model_that_does_not_fit_the_disk_is_refused_before_the_work(folder: P
         run(folder, [TensorSpec("w", (size // 2,))])
 
 
+def _anonymous_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_the_model(folder: Path) -> None:
+    """Three hash buffers and their neighbours are 4 MB each; a tensor of 128 MB must not show."""
+    size = 128 << 20
+    header = json.dumps({"w": {"dtype": "F16", "shape": [size // 2], "data_offsets": [0, size]}}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    before = _anonymous_bytes()
+    seen = []
+    convert(
+        folder,
+        [TensorSpec("w", (size // 2,))],
+        CONFIG,
+        "X",
+        FLOAT16,
+        ignored=lambda name: False,
+        on_progress=lambda *step: seen.append(_anonymous_bytes()),
+    )
+    assert max(seen) - before < 10 * PIECE_BYTES
+
+
 def test_every_refusal_is_one_printable_line(folder: Path) -> None:
     specs = saved(folder, {"\x1b[31m\u202e": torch.full((2,), 1e9)})
     with pytest.raises(HyperDexError) as caught:

@@ -92,7 +92,8 @@ BROKEN: dict[str, tuple[object, bytes, str]] = {
     "key twice": (b'{"a": 1, "a": 2}', b"", "'a' appears twice"),
     "field twice": (b'{"a": {"dtype": "U8", "dtype": "U8"}}', b"", "'dtype' appears twice"),
     "endless number": (b'{"a": 1' + b"0" * 10_000 + b"}", b"", "not valid JSON|int"),
-    "too many items": (b'{"a":[' + b"0," * 5_000_001 + b"0]}", b"", "at most"),
+    "too many items": (b'{"a":[' + b"0," * 2_000_001 + b"0]}", b"", "items, at most"),
+    "too many objects": (b'{"a":[' + b"{}," * 200_001 + b"0]}", b"", "objects, at most"),
 }
 
 
@@ -162,3 +163,18 @@ def test_a_file_replaced_after_it_was_listed_is_refused(folder: Path) -> None:
         save_file({"a": torch.zeros(1000)}, path)
         with pytest.raises(CheckpointError, match="changed"):
             list(checkpoint.chunks("a"))
+
+
+def test_no_flipped_byte_is_more_than_a_checkpoint_error(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    save_file({"a": torch.arange(6.0), "b": torch.ones(2, 2).half()}, path, {"format": "pt"})
+    sound = path.read_bytes()
+    for position, mask in [(position, mask) for position in range(len(sound)) for mask in (1, 0x20, 0x80)]:
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ mask]) + sound[position + 1 :])
+        try:
+            with open_checkpoint(folder) as checkpoint:
+                for name, stored in checkpoint.tensors.items():
+                    if stored.dtype is not None:
+                        assert sum(chunk.nbytes for chunk in checkpoint.chunks(name)) == stored.bytes
+        except CheckpointError as error:
+            assert str(error).isprintable()
