@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from compiler import __version__
 from compiler.checkpoint.config import CheckpointConfig
@@ -148,7 +149,7 @@ def _map(
     from compiler.artifacts.manifest import Manifest
     from compiler.artifacts.writer import ParamWriter, write_param_build
     from compiler.checkpoint.binary import open_model
-    from compiler.mapping.fill import device_blocks
+    from compiler.mapping.fill import BLOCK_BYTES, device_blocks
     from compiler.mapping.verify import verify_contents, verify_map
     from compiler.workspace import ensure_free_space, publish_folder
 
@@ -177,10 +178,11 @@ def _map(
     total = memory_map.file_bytes * memory_map.channels * memory_map.num_devices
     ensure_free_space(folder.path, total)
     model = open_model(folder.ckpt)
+    block_bytes = BLOCK_BYTES // 8 if options.low_memory_usage else BLOCK_BYTES
 
     def fill(device: int, writer: ParamWriter) -> None:
         done = device * (total // memory_map.num_devices)
-        for block in device_blocks(memory_map, model, ropes, device):
+        for block in device_blocks(memory_map, model, ropes, device, block_bytes):
             writer.write(block.address, block.content)
             report.progress(
                 done + (block.address * memory_map.channels) + block.content.nbytes, total, "bytes", block.region.source
@@ -188,7 +190,8 @@ def _map(
 
     with publish_folder(folder.param(build)) as temporary:
         write_param_build(temporary, manifest, memory_map, fill)
-        compared = verify_contents(memory_map, model, ropes, _reader(temporary, memory_map.num_devices))
+        with _channel_reader(temporary, memory_map.num_devices) as read:
+            compared = verify_contents(memory_map, model, ropes, read)
     report.progress(total, total, "bytes", SourceRef())
     report.message(f"verified: no overlap, aligned, complete; {compared} elements read back")
     return manifest.fingerprint
@@ -289,14 +292,23 @@ def _stale(folder: Path, wanted: Manifest) -> str:
     return ""
 
 
-def _reader(folder: Path, num_devices: int) -> Callable[[int, int, int, int], bytes]:
-    """Reads bytes of the channels of a parameter folder, for the verifier."""
+@contextmanager
+def _channel_reader(folder: Path, num_devices: int) -> Iterator[Callable[[int, int, int, int], bytes]]:
+    """Reads bytes of the channels of a parameter folder; keeps the files of one device open."""
     from compiler.artifacts.manifest import param_file
     from compiler.header import HEADER_BYTES
 
-    def read(device: int, channel: int, address: int, count: int) -> bytes:
-        with (folder / param_file(num_devices, device, channel)).open("rb") as file:
-            file.seek(HEADER_BYTES + address)
-            return file.read(count)
+    with ExitStack() as opened:
+        files: dict[tuple[int, int], BinaryIO] = {}
 
-    return read
+        def read(device: int, channel: int, address: int, count: int) -> bytes:
+            if (device, channel) not in files:
+                if files and next(iter(files))[0] != device:
+                    opened.close()
+                    files.clear()
+                path = folder / param_file(num_devices, device, channel)
+                files[device, channel] = opened.enter_context(path.open("rb", buffering=0))
+            files[device, channel].seek(HEADER_BYTES + address)
+            return files[device, channel].read(count)
+
+        yield read

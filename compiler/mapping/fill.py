@@ -17,7 +17,8 @@ from compiler.dtypes import FLOAT32, DType
 from compiler.memory_map import CHANNELS, MemoryMap, Region
 from compiler.rounding import Stored, cast, storage
 
-_BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 8 << 20
+"""Size of a block, all channels together."""
 
 
 class Tensors(Protocol):
@@ -47,17 +48,20 @@ class Block:
     content: Stored
 
 
-def device_blocks(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], device: int) -> Iterator[Block]:
+def device_blocks(
+    memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], device: int, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Block]:
     """All parameter bytes of one device, in ascending address order.
 
     Args:
         ropes: the rotations of generated tables, by region name.
+        block_bytes: about how large a block may be.
     """
     for region in memory_map.regions:
         if not region.is_parameter:
             continue
         source, dtype = _source(region, tensors, ropes)
-        for begin, end in _row_blocks(region, memory_map.dtype.itemsize):
+        for begin, end in _row_blocks(region, memory_map.dtype.itemsize, block_bytes):
             local = _local_rows(region, source, dtype, memory_map.dtype, device, begin, end)
             if region.layout == "rows":
                 slot_bytes = region.stride * memory_map.dtype.itemsize
@@ -75,10 +79,10 @@ def _source(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tupl
     return array.reshape(array.shape[0], -1), tensors.dtype(region.source.tensor)
 
 
-def _row_blocks(region: Region, itemsize: int) -> Iterator[tuple[int, int]]:
+def _row_blocks(region: Region, itemsize: int, block_bytes: int) -> Iterator[tuple[int, int]]:
     """Local rows [begin, end) of each block; begin is a multiple of 32."""
     row_bytes = max(region.stride, region.cols) * itemsize
-    step = max(1, _BLOCK_BYTES // (CHANNELS * row_bytes)) * CHANNELS
+    step = max(1, block_bytes // (CHANNELS * row_bytes)) * CHANNELS
     for begin in range(0, region.rows, step):
         yield begin, min(begin + step, region.rows)
 

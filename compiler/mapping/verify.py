@@ -145,30 +145,48 @@ def verify_contents(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str,
         VerificationError: an element differs from its source, or padding is not zero.
     """
     chosen = random.Random(0)
+    sources = {
+        region.name: _source_rows(region, tensors, ropes) for region in memory_map.regions if region.is_parameter
+    }
     compared = 0
-    for region in memory_map.regions:
-        if not region.is_parameter:
-            continue
-        source, dtype = _source_rows(region, tensors, ropes)
-        for device in range(memory_map.num_devices):
-            places = {(0, 0), (region.rows - 1, region.cols - 1)}
-            while len(places) < min(_SAMPLES, region.rows * region.cols):
-                places.add((chosen.randrange(region.rows), chosen.randrange(region.cols)))
-            for row, col in sorted(places):
-                found = region.source_element(device, row, col)
-                expected = np.zeros(1, storage(memory_map.dtype))
-                if found is not None:
-                    element = np.ascontiguousarray(source[found[0], found[1] : found[1] + 1])
-                    expected = cast(element, dtype, memory_map.dtype)
-                itemsize = memory_map.dtype.itemsize
-                place = region.place(row, col, itemsize)
-                if read(device, place.channel, place.address, itemsize) != expected.tobytes():
-                    raise VerificationError(
-                        f"parameters: {region.name} [{row}, {col}] of device {device} at channel {place.channel}, "
-                        f"{place.address:#x} is not its source element {found}"
-                    )
-                compared += 1
+    for device in range(memory_map.num_devices):
+        for region in memory_map.regions:
+            if region.is_parameter:
+                places = _sampled_places(region, chosen)
+                _compare(memory_map, region, device, sources[region.name], places, read)
+                compared += len(places)
     return compared
+
+
+def _sampled_places(region: Region, chosen: random.Random) -> list[tuple[int, int]]:
+    places = {(0, 0), (region.rows - 1, region.cols - 1)}
+    while len(places) < min(_SAMPLES, region.rows * region.cols):
+        places.add((chosen.randrange(region.rows), chosen.randrange(region.cols)))
+    return sorted(places)
+
+
+def _compare(
+    memory_map: MemoryMap,
+    region: Region,
+    device: int,
+    source: tuple[Stored, DType],
+    places: list[tuple[int, int]],
+    read: ReadBytes,
+) -> None:
+    rows, dtype = source
+    itemsize = memory_map.dtype.itemsize
+    for row, col in places:
+        found = region.source_element(device, row, col)
+        expected = np.zeros(1, storage(memory_map.dtype))
+        if found is not None:
+            element = np.ascontiguousarray(rows[found[0], found[1] : found[1] + 1])
+            expected = cast(element, dtype, memory_map.dtype)
+        place = region.place(row, col, itemsize)
+        if read(device, place.channel, place.address, itemsize) != expected.tobytes():
+            raise VerificationError(
+                f"parameters: {region.name} [{row}, {col}] of device {device} at channel {place.channel}, "
+                f"{place.address:#x} is not its source element {found}"
+            )
 
 
 def _source_rows(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tuple[Stored, DType]:
