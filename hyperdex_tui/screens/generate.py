@@ -62,7 +62,7 @@ class GenerateScreen(AppScreen):
 
     def action_generate(self) -> None:
         """Run the prompt, unless one runs."""
-        if self._busy:
+        if not self.idle:
             self.say("a run is going on: Esc stops it", "warning")
             return
         prompt = self.query_one("#prompt", Input).value
@@ -76,8 +76,9 @@ class GenerateScreen(AppScreen):
         self._worker = self.run_worker(self._run(prompt, int(count)), exclusive=True, group="generate")
 
     @property
-    def _busy(self) -> bool:
-        return self._worker is not None and self._worker.is_running
+    def idle(self) -> bool:
+        """Whether no run is going on."""
+        return self._worker is None or not self._worker.is_running
 
     async def _run(self, prompt: str, count: int) -> None:
         transcript = self.query_one(Transcript)
@@ -121,7 +122,7 @@ class GenerateScreen(AppScreen):
 
     def step_back(self) -> bool:
         """Stop the run first."""
-        if not self._busy:
+        if self.idle:
             return False
         assert self._worker is not None
         self._worker.cancel()

@@ -68,9 +68,10 @@ def _instruction_lines(program: Program, pc: int, width: int, height: int) -> li
     origin: list[Span] = [("from ", "dim"), (str(node) if node else "no graph node", "text")]
     if node is not None:
         origin += [(f"  op {node.op}", "dim")]
+    lines = [head, *_field_lines(decoded, program, width, height - 4), tuple(origin)]
     if region:
-        origin += [("  region ", "dim"), (region, "accent"), (" (Enter)", "dim")]
-    return [head, *_field_lines(decoded, program, width, height - 3), tuple(origin), line(("words  ", "dim"), words)]
+        lines.append(line(("region ", "dim"), (region, "accent"), (", Enter shows it in the memory map", "dim")))
+    return [*lines, line(("words ", "dim"), words)]
 
 
 def _field_lines(decoded: Instruction, program: Program, width: int, rows: int) -> list[Line]:

@@ -79,8 +79,8 @@ class MemoryBar(Pane):
         for kind, size in [*entries, (FREE, gap)] if gap > 0 else entries:
             parts = (bytes_text(size), kind, percent_text(size, used))
             text = " ".join((parts[1], parts[0], parts[2]) if words == 3 else parts[1::-1] if words == 2 else parts[:1])
-            spans: list[Span] = [(f" {LETTERS[kind]} ", f"kind-{kind}"), (f" {text}  ", "text")]
-            if lines[-1] and line_width(lines[-1]) + line_width(spans) > width + 2:
+            spans: list[Span] = [(f" {LETTERS[kind]} ", f"kind-{kind}"), (f" {text}", "text")]
+            if lines[-1] and line_width(lines[-1]) + 2 + line_width(spans) > width:
                 lines.append([])
-            lines[-1] += spans
+            lines[-1] += [("  ", "text"), *spans] if lines[-1] else spans
         return [tuple(spans) for spans in lines]

@@ -46,7 +46,8 @@ def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
         return line(*head, ("waiting", "dim"))
     elapsed = (now_s if phase.state == RUNNING else phase.end_s) - phase.begin_s
     if phase.state == SKIPPED:
-        return line(*head, (f"up to date  {phase.detail}", "dim"))
+        detail = "" if phase.detail.startswith(SKIPPED) else f": {phase.detail}"
+        return line(*head, (f"{phase.detail or SKIPPED}" if not detail else f"{SKIPPED}{detail}", "dim"))
     cells = max(0, width - _FIXED - 1)
     amount = f"{amount_text(phase.done, phase.unit)}" if phase.unit else ""
     left = phase.remaining_s

@@ -27,6 +27,8 @@ class RowList(Painted, can_focus=True):
     """Base of every list. Posts RowMoved and RowChosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
+    marks_blurred: ClassVar[bool] = True
+    """Whether the cursor shows while another widget has the keyboard."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -107,13 +109,11 @@ class RowList(Painted, can_focus=True):
         if index >= count:
             return self.paint((), width)
         over = ""
-        if index == self.cursor:
+        marked = index == self.cursor and (self.has_focus or self.marks_blurred)
+        if marked:
             over = "cursor" if self.has_focus else "cursor-blurred"
-        return self.paint((*self._gauge(y, index == self.cursor, count), *self.row(index, width - 2)), width, over)
-
-    def _gauge(self, y: int, is_cursor: bool, count: int) -> Line:
-        """Two cells on the left: the cursor mark, so that it shows without colour."""
-        return ((("▶ " if is_cursor else "  "), "accent"),)
+        mark = ("▶ " if marked else "  ", "accent")  # the cursor shows without colour too
+        return self.paint((mark, *self.row(index, width - 2)), width, over)
 
     def on_focus(self) -> None:
         """Show the cursor as active."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 from rich.cells import cell_len
 
 from hyperdex_tui.widgets.painted import Line, line
@@ -10,6 +13,8 @@ from hyperdex_tui.widgets.row_list import RowList
 
 class Transcript(RowList):
     """Rows of wrapped text; the newest is kept in sight while it grows."""
+
+    marks_blurred: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(id="transcript")
@@ -65,22 +70,32 @@ class Transcript(RowList):
 
 
 def _wrapped(prompt: str, answer: str, width: int) -> list[Line]:
-    """The prompt in bold, directly followed by its continuation."""
+    """The prompt in bold, directly followed by its continuation; broken at spaces where there are any."""
+    text, border = prompt + answer, len(prompt)
     rows: list[Line] = []
-    row: list[tuple[str, str]] = []
-    room = width
-    for text, role in ((prompt, "strong"), (answer, "good")):
-        run = ""
-        for char in text:
-            cells = cell_len(char)
-            if char == "\n" or cells > room:
-                rows.append((*row, (run, role)))
-                row, run, room = [], "", width
-                if char == "\n":
-                    continue
-            run += char
-            room -= cells
-        if run:
-            row.append((run, role))
-    rows.append(tuple(row))
+    begin = 0
+    for end, after in _breaks(text, width):
+        middle = max(begin, min(border, end))
+        rows.append(((text[begin:middle], "strong"), (text[middle:end], "good")))
+        begin = after
     return rows
+
+
+def _breaks(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """For each row where it ends and where the next one begins."""
+    begin, space, cells, at = 0, -1, 0, 0
+    while at < len(text):
+        char = text[at]
+        if char == "\n":
+            yield at, at + 1
+            begin, space, cells = at + 1, -1, 0
+        else:
+            if char == " ":
+                space = at
+            cells += cell_len(char)
+            if cells > width:
+                end, begin = (space, space + 1) if space > begin else (at, at)
+                yield end, begin
+                at, space, cells = begin - 1, -1, 0
+        at += 1
+    yield len(text), len(text)
