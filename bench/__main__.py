@@ -52,9 +52,10 @@ def _introduction() -> str:
     return (
         "# Performance\n\n"
         "<!-- Written by `make bench`; do not edit. -->\n\n"
-        f"Measured with Python {platform.python_version()} on {os.cpu_count()} cores ({platform.machine()}). Times of one "
-        "table come from one run: medians of three (first paint: of seven), the yardstick measured in turn with what it\n"
-        "is compared to. Memory is anonymous memory (RssAnon), sampled every 10 ms. Weights are made up; shapes are real.\n"
+        f"Measured with Python {platform.python_version()} on {os.cpu_count()} cores ({platform.machine()}).\n"
+        "Times of one table come from one run: medians of three (first paint: of seven), the yardstick measured in\n"
+        "turn with what it is compared to. Memory is anonymous memory (RssAnon), sampled every 10 ms. Weights are\n"
+        "made up, shapes are real.\n"
     )
 
 

@@ -11,21 +11,30 @@ MEMORY_LIMIT_BYTES = 500_000_000
 _CHILD = """
 import time
 from bench.shapes import OPT_66B
-from compiler.pipeline import CompileOptions, build_program
+from compiler.isa.encode import encode_program
+from compiler.planning import CompileOptions, make_plan
+from compiler.program.build import build_program
 config = OPT_66B.config()
 began = time.perf_counter()
-program = build_program(config, CompileOptions(num_devices=8))
+plan = make_plan(config, CompileOptions(num_devices=8, target="lpu-3280"))
+program = build_program(plan.graph, plan.mapping, plan.target.lmu_bytes // plan.dtype.itemsize, plan.reports)
+words = encode_program(program.instructions)
 print(time.perf_counter() - began)
 """
 
 
 def measure() -> list[Row]:
-    """Seconds inside build_program (imports left out) and the child's anonymous memory."""
+    """Seconds from config.json to instruction words (imports left out) and the child's anonymous memory."""
     children = [run_child(["-c", _CHILD]) for _ in range(ROUNDS)]
     seconds = median([float(child.stdout) for child in children])
     peak = max(child.peak_bytes for child in children)
     return [
-        Row("OPT-66B shape: phase 4, 8 devices", f"{seconds:.2f} s", f"{TIME_LIMIT_S:.0f} s", seconds < TIME_LIMIT_S),
+        Row(
+            "OPT-66B shape: phase 4 with its plan, 8 x lpu-3280",
+            f"{seconds:.2f} s",
+            f"{TIME_LIMIT_S:.0f} s",
+            seconds < TIME_LIMIT_S,
+        ),
         Row(
             "OPT-66B shape: anonymous memory of phase 4",
             f"{peak / 1e6:.0f} MB",

@@ -80,7 +80,7 @@ def _run(workspace: Workspace) -> int:
         found, tokens, seconds = _continue(session, tokenizer, prompt)
         is_right = found == expected
         right += is_right
-        narrator.say(f"[{'right' if is_right else 'WRONG'}] {prompt}|{one_line(found, 300)}")
+        narrator.say(f"[{'right' if is_right else 'WRONG'}] {prompt} -> {one_line(found, 300)}")
         if not is_right:
             narrator.say(f"        expected: {expected}")
         narrator.info(f"{tokens} tokens in {seconds:.2f} s (measured on this host, not the LPU's speed)")
