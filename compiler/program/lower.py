@@ -49,6 +49,7 @@ class _Lowering:
         self.host = HostLayout(self.max_length, graph.vocab_size)
         self.readers = readers(graph)
         self.writers = {name: node for node in graph.nodes for name in node.outputs}
+        self.position = {id(node): index for index, node in enumerate(graph.nodes)}
         self.instructions: list[VirtualInstruction] = []
         self.labels: dict[str, int] = {}
         self.buffers: list[Buffer] = []
@@ -162,8 +163,10 @@ class _Lowering:
         devices = self.partition.num_devices
         whole = self.buffer(f"{name} (gathered)", value.elements * devices)
         self.tag = self.tag % 0xFFFF + 1
+        reader, self.node = self.node, self.position[id(self.writers[name])]
         self.emit("tx", src=Slot(value.buffer), length=value.elements, tag=self.tag)
         self.emit("rx", dst=Slot(whole), length=value.elements, devices=devices, tag=self.tag)
+        self.node = reader
         return Located(whole, size, False)
 
     def _prologue(self) -> None:
@@ -322,13 +325,12 @@ class _Lowering:
         result = self.define(node.outputs[0], self.partition.local_query_heads * width, True)
         keys = self.regions[cache_region_name("key", node.integer("layer"))]
         values = self.regions[cache_region_name("value", node.integer("layer"))]
-        index = {id(other): position for position, other in enumerate(self.graph.nodes)}
         for head in range(self.partition.local_query_heads):
             slot = head // self.partition.group
             current = query.buffer
             offset = head * width
             for link in chain:
-                self.node = index[id(link)]
+                self.node = self.position[id(link)]
                 if link.op == "scores":
                     current, offset = self._scores(link, keys, slot, Slot(current, offset), head), 0
                 elif link.op == "attend":
