@@ -1,8 +1,8 @@
 """Device memory: the parameter files of a build, and the key/value caches behind them.
 
 A build -> matrices that streams read. Parameters stay in their files, mapped
-read-only (a small build is read once); caches are zero pages, float32 values
-that are already rounded. Every access is checked against the memory map.
+read-only (a small build is widened once); caches are zero pages, float32
+values that are already rounded. Every access is checked against the memory map.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
+from compiler.dtypes import FLOAT32, DType
 from compiler.emulator.arithmetic import Vector, dot_rows
-from compiler.emulator.banks import Bank, Reader
+from compiler.emulator.banks import Bank, Reader, Scratch, is_widened_exactly, widen
 from compiler.emulator.trap import Trap
 from compiler.errors import ArtifactError, CapacityError
 from compiler.header import HEADER_BYTES
 from compiler.memory_map import CACHE_KINDS, CHANNELS, MemoryMap, Region
-from compiler.rounding import storage
+from compiler.rounding import storage, to_float32
 
 RESIDENT_BYTES = 256 << 20
-"""A build of at most this many parameter bytes is read into memory instead of mapped."""
+"""A build of at most this many parameter bytes is read and widened to float32 once instead of mapped:
+it then runs at 11 GB/s of float32 instead of 3 GB/s of float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Memory:
         self.memory_map: MemoryMap = build.memory_map
         self._itemsize = self.memory_map.dtype.itemsize
         self._banks = _open_banks(build)
+        self._scratch = Scratch()
         self._places: dict[int, Place] = {}
         self._parameters: dict[tuple[int, int, int, int], ParameterMatrix] = {}
         try:
@@ -173,7 +176,7 @@ class Memory:
             _check_parameters(place, rows, cols, stride)
             first = address // self._itemsize
             slots = -(-rows // CHANNELS)
-            readers = tuple(Reader(banks, first, slots, cols, stride) for banks in self._banks)
+            readers = tuple(Reader(banks, self._scratch, first, slots, cols, stride) for banks in self._banks)
             found = self._parameters[key] = ParameterMatrix(rows, cols, readers)
         return found
 
@@ -189,7 +192,7 @@ class Memory:
             raise Trap(f"index {index} is outside the {rows} rows of region {region.name}")
         width = -(-length // CHANNELS)
         first = address // self._itemsize + index * width
-        return [Reader(banks, first, 1, width, width).columns()[:length] for banks in self._banks]
+        return [Reader(banks, self._scratch, first, 1, width, width).columns()[:length] for banks in self._banks]
 
     def open_cache(self, address: int, rows: int, cols: int, stride: int) -> CacheMatrix:
         """Rows and columns of one head of a cache, all of them written before."""
@@ -267,26 +270,34 @@ def _check_parameters(place: Place, rows: int, cols: int, stride: int) -> None:
 
 
 def _open_banks(build: Build) -> tuple[tuple[Bank, ...], ...]:
+    """The banks of every device."""
     memory_map = build.memory_map
+    dtype = memory_map.dtype
     total = memory_map.num_devices * CHANNELS * memory_map.file_bytes
     devices = range(memory_map.num_devices)
-    kind = storage(memory_map.dtype)
     paths = [[build.param_file(device, channel) for channel in range(CHANNELS)] for device in devices]
     try:
-        if total <= RESIDENT_BYTES:
-            return tuple((Bank(_read_all(files, memory_map.file_bytes, kind), memory_map.dtype),) for files in paths)
-        return tuple(tuple(Bank(_map_file(path, kind), memory_map.dtype) for path in files) for files in paths)
+        if 0 < total <= RESIDENT_BYTES:
+            return tuple((Bank(_widen_files(files, memory_map.file_bytes, dtype), FLOAT32),) for files in paths)
+        if total == 0:
+            return tuple((Bank(np.empty((CHANNELS, 0), dtype=np.float32), FLOAT32),) for _ in devices)
+        return tuple(tuple(Bank(_map_file(path, dtype), dtype) for path in files) for files in paths)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"the parameter files cannot be read: {error}", "compile the model again") from None
 
 
-def _read_all(files: list[Path], file_bytes: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    whole = np.empty((len(files), file_bytes // kind.itemsize), dtype=kind)
+def _widen_files(files: list[Path], file_bytes: int, dtype: DType) -> Vector:
+    """The parameters of all channels of a device as float32, [channels, elements]."""
+    whole = np.empty((len(files), file_bytes // dtype.itemsize), dtype=np.float32)
     for row, path in zip(whole, files, strict=True):
-        row[:] = np.fromfile(path, dtype=kind, offset=HEADER_BYTES)
+        stored = np.fromfile(path, dtype=storage(dtype), offset=HEADER_BYTES)
+        if is_widened_exactly(stored[None], dtype):
+            widen(stored, dtype, row)
+        else:
+            row[:] = to_float32(stored, dtype)
     return whole
 
 
-def _map_file(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
-    mapped = np.memmap(path, dtype=kind, mode="r", offset=HEADER_BYTES)
+def _map_file(path: Path, dtype: DType) -> NDArray[Any]:
+    mapped = np.memmap(path, dtype=storage(dtype), mode="r", offset=HEADER_BYTES)
     return np.asarray(mapped).reshape(1, -1)

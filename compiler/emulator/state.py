@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
+from compiler.dtypes import FLOAT16
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.host_buffer import HostBuffer
 from compiler.emulator.link import LocalLink
@@ -134,6 +135,10 @@ class State:
 
     def rounded(self, vector: Vector) -> Vector:
         """The nearest values of the build's dtype."""
+        if (
+            self._dtype == FLOAT16
+        ):  # as round_to, without its guards against warnings: 0.7 instead of 3.5 us for 64 elements
+            return vector.astype(np.float16).astype(np.float32)
         return round_to(vector, self._dtype)
 
     # registers

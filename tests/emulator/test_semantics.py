@@ -52,12 +52,17 @@ def test_mm_is_the_row_by_row_dot_product(new_bench, dtype, rows, cols):
     assert np.array_equal(lmu(machine, 500, rows), bench.rounded(np.einsum("rk,k->r", matrix, x)))
 
 
-def test_mm_does_not_depend_on_how_rows_are_spread_beyond_the_einsum_buffer(new_bench):
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
+@pytest.mark.parametrize("dtype", [FLOAT16, FLOAT32], ids=str)
+def test_mm_does_not_depend_on_how_rows_are_spread_beyond_the_einsum_buffer(
+    new_bench, monkeypatch, dtype, resident_bytes
+):
+    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
     cols = 8192 + 100
     x, matrix = RNG.standard_normal(cols).astype(np.float32), RNG.standard_normal((40, cols)).astype(np.float32)
     results = []
     for rows in (1, 5, 40):
-        bench = new_bench(FLOAT32)
+        bench = new_bench(dtype)
         bench.lmu_elements = 10000
         bench.matrix("w", matrix[:rows])
         machine = bench.run(f"rd.param s1, h[0x0], {rows}, {cols}, {cols}\nmm v[9000], v[0], s1, {rows}, {cols}", v0=x)
@@ -83,7 +88,9 @@ def test_mapped_and_resident_parameters_give_the_same_bits(new_bench, monkeypatc
     assert outcomes[:3] == outcomes[3:]
 
 
-def test_float16_weights_widen_exactly_including_subnormals_and_infinity(new_bench):
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
+def test_float16_weights_widen_exactly_including_subnormals_and_infinity(new_bench, monkeypatch, resident_bytes):
+    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
     every = np.arange(0x10000, dtype=np.uint16).view(np.float16).astype(np.float32)
     for values in (every[np.isfinite(every)][:63488], every[0x7BF0:0x7C10]):
         bench = new_bench(FLOAT16)
