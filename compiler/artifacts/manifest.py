@@ -24,7 +24,8 @@ DEBUG = "debug.json"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_FILE_BYTES = 1 << 42
-_MAX_NUMBER = (1 << 31) - 1
+_MAX_TOKENS = 1 << 24
+_MAX_LMU_ELEMENTS = 1 << 26
 
 
 def param_file(num_devices: int, device: int, channel: int) -> str:
@@ -143,7 +144,7 @@ class Manifest:
             target=fields.text("target", 100),
             num_devices=fields.integer("num_devices", 1, MAX_DEVICES),
             dtype=build_dtype(fields.choice("dtype", tuple(dtype.name for dtype in BUILD_DTYPES))),
-            max_length=fields.integer("max_length", 1, _MAX_NUMBER),
+            max_length=fields.integer("max_length", 1, _MAX_TOKENS),
             fingerprint=fields.text("fingerprint", 200),
             checkpoint_fingerprint=fields.text("checkpoint_fingerprint", 200),
             passes=fields.texts("passes", 1000),
@@ -166,11 +167,11 @@ class Manifest:
 def _with_program(manifest: Manifest, fields: Fields) -> Manifest:
     return replace(
         manifest,
-        vocab_size=fields.integer("vocab_size", 1, _MAX_NUMBER),
-        eos_token_ids=fields.integers("eos_token_ids", 1000, 0, _MAX_NUMBER),
+        vocab_size=fields.integer("vocab_size", 1, _MAX_TOKENS),
+        eos_token_ids=fields.integers("eos_token_ids", 1000, 0, _MAX_TOKENS),
         architecture=fields.text("architecture", 200),
         tables=fields.texts("tables", 255, 200),
-        lmu_elements=fields.integer("lmu_elements", 1, _MAX_NUMBER),
+        lmu_elements=fields.integer("lmu_elements", 1, _MAX_LMU_ELEMENTS),
         num_layers=fields.integer("num_layers", 0, 1 << 20),
         param_fingerprint=fields.text("param_fingerprint", 200),
     )

@@ -88,8 +88,7 @@ class Build:
                     raise ArtifactError(
                         f"{where} has {size} bytes, the manifest says {listed}, the memory map {expected}", RECOMPILE
                     )
-                with path.open("rb") as file:
-                    code = check_header(file.read(HEADER_BYTES), Payload.PARAM, where)
+                code = check_header(_read_file(path, where, HEADER_BYTES), Payload.PARAM, where)
                 if code != self.memory_map.dtype.code:
                     raise ArtifactError(f"{where} holds dtype code {code}, not {self.memory_map.dtype}", RECOMPILE)
 
@@ -208,8 +207,13 @@ def _read(folder: Path, name: str, limit: int, manifest: Manifest | None = None)
         raise ArtifactError(f"{where} has {size} bytes, at most {limit} are allowed", RECOMPILE)
     if manifest is not None and manifest.entry(name).size != size:
         raise ArtifactError(f"{where} has {size} bytes, the manifest says {manifest.entry(name).size}", RECOMPILE)
+    return _read_file(path, where, size)
+
+
+def _read_file(path: Path, where: str, count: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(count)
     except OSError as error:
         raise ArtifactError(f"{where} cannot be read: {error.strerror}", RECOMPILE) from None
 

@@ -100,6 +100,29 @@ class Machine:
         """Text of one instruction."""
         return format_instruction(self.program[pc]) if 0 <= pc < len(self.program) else "(outside the program)"
 
+    def find(self, *, mnemonic: str = "", layer: int | None = None, tensor: str = "") -> tuple[int, ...]:
+        """Program counters of the instructions that match all that is given, for breakpoints.
+
+        Args:
+            mnemonic: e.g. "mm".
+            layer: decoder layer, -1 for what is outside the layers.
+            tensor: tensor or module name, or a part of one.
+
+        Raises:
+            ArtifactError: the debug information cannot be read.
+        """
+        found = []
+        for pc, instr in enumerate(self.program):
+            node = self.build.debug.node_of(pc) if layer is not None or tensor else None
+            source = node.source if node is not None else None
+            if (
+                (not mnemonic or instr.mnemonic == mnemonic)
+                and (layer is None or (source is not None and source.layer == layer))
+                and (not tensor or (source is not None and (tensor in source.tensor or tensor in source.module)))
+            ):
+                found.append(pc)
+        return tuple(found)
+
     def step(self) -> None:
         """Execute one instruction on all devices.
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
 from compiler.dtypes import FLOAT32, DType
-from compiler.emulator.arithmetic import Vector, dot_rows
+from compiler.emulator.arithmetic import Vector
 from compiler.emulator.banks import Bank, Reader, Scratch, is_widened_exactly, widen
+from compiler.emulator.caches import Cache, CacheMatrix
 from compiler.emulator.trap import Trap
 from compiler.errors import ArtifactError, CapacityError
 from compiler.header import HEADER_BYTES
@@ -61,66 +62,6 @@ class ParameterMatrix:
         return self._vectors[device]
 
 
-class CacheMatrix:
-    """Rows and columns of one head of a cache, on every device, as they were when it was opened."""
-
-    __slots__ = ("_cache", "_version", "_views", "cols", "rows")
-
-    def __init__(self, rows: int, cols: int, cache: Cache, views: tuple[Vector, ...]) -> None:
-        self.rows = rows
-        self.cols = cols
-        self._cache = cache
-        self._version = cache.version
-        self._views = views
-
-    def times(self, device: int, vector: Vector) -> Vector:
-        """Matrix times vector, [rows]."""
-        if self._cache.version != self._version:
-            raise Trap(f"{self._cache.region.name} was written between rd.kv and its consumer")
-        return dot_rows(self._views[device], vector).reshape(-1)[: self.rows]
-
-    def vector(self, device: int) -> Vector:
-        raise Trap(f"the stream holds cache {self._cache.region.name}, expected a parameter vector")
-
-
-class Cache:
-    """One key or value region: values per device, and which positions were written.
-
-    Attributes:
-        region: its place in the map.
-        values: float32 [devices, channels, elements of the region].
-        written: bool [heads, positions].
-        version: number of writes.
-    """
-
-    __slots__ = ("region", "values", "version", "written")
-
-    def __init__(self, region: Region, num_devices: int, itemsize: int) -> None:
-        self.region = region
-        elements = (region.end - region.begin) // itemsize
-        self.values: Vector = np.zeros((num_devices, CHANNELS, elements), dtype=np.float32)
-        positions = region.rows if region.kind == "key" else region.cols
-        self.written: NDArray[np.bool_] = np.zeros((region.heads, positions), dtype=np.bool_)
-        self.version = 0
-
-    @property
-    def is_key(self) -> bool:
-        """Whether rows are tokens; else columns are."""
-        return self.region.kind == "key"
-
-    def forget(self) -> None:
-        """Treat every position as never written."""
-        self.written[:] = False
-        self.version += 1
-
-    def matrix(self, device: int, first: int, rows: int, cols: int) -> Vector:
-        """View [channels, slots, cols] that begins at element `first` of every channel."""
-        values = self.values[device]
-        shape = (CHANNELS, -(-rows // CHANNELS), cols)
-        strides = (values.strides[0], self.region.stride * values.itemsize, values.itemsize)
-        return np.ndarray(shape, values.dtype, buffer=values, offset=first * values.itemsize, strides=strides)
-
-
 class Memory:
     """The HBM of all devices of a build.
 
@@ -142,7 +83,7 @@ class Memory:
                 for region in self.memory_map.regions
                 if region.kind in CACHE_KINDS
             }
-        except MemoryError:
+        except (MemoryError, ValueError):
             raise CapacityError("the key/value caches do not fit this computer's memory", "lower max_length") from None
 
     def reset(self) -> None:
@@ -226,32 +167,29 @@ class Memory:
             raise Trap(f"strides {stride} and {head_stride} are not those of region {region.name}")
         if not 0 <= at < tokens:
             raise Trap(f"token {at} is outside the {tokens} of region {region.name}")
-        head_elements = region.head_bytes // self._itemsize
-        for device, vector in enumerate(vectors):
-            for head in range(heads):
-                first = (place.head + head) * head_elements
-                lanes = vector[head * head_dim : (head + 1) * head_dim]
-                if cache.is_key:
-                    begin = first + at // CHANNELS * stride
-                    cache.values[device, at % CHANNELS, begin : begin + head_dim] = lanes
-                else:
-                    _scatter(cache.matrix(device, first + at, head_dim, 1), lanes)
-        cache.written[place.head : place.head + heads, at] = True
-        cache.version += 1
+        cache.write(place.head, heads, at, vectors)
+
+    def peek(self, device: int, channel: int, address: int, count: int) -> Vector:
+        """Up to `count` values from byte `address` of a channel on, as far as their region reaches.
+
+        For views of memory: nothing is checked against what was written, padding reads as it is stored.
+        """
+        region = self.memory_map.region_at(address)
+        if region is None or region.kind == "io":
+            return np.empty(0, dtype=np.float32)
+        count = max(0, min(count, (region.end - address) // self._itemsize))
+        if not region.is_parameter:
+            first = (address - region.begin) // self._itemsize
+            return self._caches[region.name].values[device, channel, first : first + count].copy()
+        banks = self._banks[device]
+        bank, row = (banks[0], channel) if len(banks) == 1 else (banks[channel], 0)
+        first = address // self._itemsize
+        return np.array(to_float32(bank.elements[row, first : first + count], bank.dtype))
 
     def _cache_at(self, place: Place, kinds: tuple[str, ...]) -> Cache:
         if place.region.kind not in kinds:
             raise Trap(f"region {place.region.name} is a {place.region.kind}, expected {' or '.join(kinds)}")
         return self._caches[place.region.name]
-
-
-def _scatter(column: Vector, lanes: Vector) -> None:
-    """Write lane r to channel r % 32, slot r // 32 of a [32, slots, 1] view."""
-    whole = lanes.shape[0] // CHANNELS
-    column[:, :whole, 0] = lanes[: whole * CHANNELS].reshape(whole, CHANNELS).T
-    rest = lanes[whole * CHANNELS :]
-    if rest.shape[0]:
-        column[: rest.shape[0], whole, 0] = rest
 
 
 def _check_parameters(place: Place, rows: int, cols: int, stride: int) -> None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from compiler.artifacts.reader import Build
 from compiler.dtypes import FLOAT16
 from compiler.emulator.arithmetic import Vector
+from compiler.emulator.caches import CacheMatrix
 from compiler.emulator.host_buffer import HostBuffer
 from compiler.emulator.link import LocalLink
-from compiler.emulator.memory import CacheMatrix, Memory, ParameterMatrix
+from compiler.emulator.memory import Memory, ParameterMatrix
 from compiler.emulator.trap import Trap
 from compiler.errors import CapacityError
 from compiler.isa.host import HostLayout

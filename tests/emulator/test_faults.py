@@ -165,6 +165,17 @@ def test_breakpoints_stop_before_their_instruction_and_let_go(new_bench):
     assert machine.run(100, until=lambda state: False) is Stop.HALTED
 
 
+def test_instructions_are_found_by_mnemonic_layer_and_tensor(new_bench):
+    bench = new_bench()
+    nodes = tuple(Node(f"n{layer}", "act", SourceRef(f"layers.{layer}.act", "", layer)) for layer in range(2))
+    bench.debug = DebugInfo(nodes=nodes, instruction_nodes=(0, 1, 1, -1))
+    machine = bench.machine("li r1, 1\nli r1, 2\naddi r1, r1, 1\nhlt\n")
+    assert machine.find(mnemonic="li") == (0, 1)
+    assert machine.find(layer=1) == (1, 2)
+    assert machine.find(mnemonic="li", tensor="layers.1") == (1,)
+    assert machine.find(tensor="none") == ()
+
+
 def test_a_condition_stops_the_run(new_bench):
     machine = new_bench().machine("li r1, 1\naddi r1, r1, 1\njmp @1\n")
     assert machine.run(1000, until=lambda state: state.registers[1] == 10) is Stop.CONDITION

@@ -303,3 +303,17 @@ def test_host_words_are_read_and_written(new_bench, layout):
     assert machine.host.output(0) == 8
     assert machine.host.output(1) == 0xFFFFFFFF
     assert machine.host.word(Word.FINISHED) == 1
+
+
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
+def test_memory_can_be_viewed_element_by_element(new_bench, monkeypatch, resident_bytes):
+    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
+    bench = new_bench(FLOAT16)
+    matrix = normal(bench, 70, 33)
+    region, keys = bench.matrix("w", matrix), bench.cache("k", "key", 1, 8)
+    machine = bench.run(f"li r1, 5\nwr.key h[{keys.begin:#x}], r1, 1, 8, 8, h[0x0], src=v[0]", v0=range(8))
+    place = region.place(69, 20, 2)
+    assert machine.state.memory.peek(0, *place, 1)[0] == matrix[69, 20]
+    assert machine.state.memory.peek(0, *keys.place(5, 0, 2), 8).tolist() == list(range(8))
+    assert machine.state.memory.peek(0, 0, keys.end, 4).size == 0
+    assert machine.state.memory.peek(0, 0, region.end - 2, 99).size == 1

@@ -1,0 +1,101 @@
+"""Key and value caches: written one token at a time, read as matrices without a copy.
+
+Values are float32 that are already rounded to the build's dtype, in the
+places the memory map gives them. A position can be read only after it was
+written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.emulator.arithmetic import Vector, dot_rows
+from compiler.emulator.trap import Trap
+from compiler.memory_map import CHANNELS, Region
+
+
+class Cache:
+    """One key or value region: values per device, and which positions were written.
+
+    Attributes:
+        region: its place in the map.
+        values: float32 [devices, channels, elements of the region].
+        written: bool [heads, positions].
+        version: number of writes.
+    """
+
+    __slots__ = ("_itemsize", "region", "values", "version", "written")
+
+    def __init__(self, region: Region, num_devices: int, itemsize: int) -> None:
+        self.region = region
+        elements = (region.end - region.begin) // itemsize
+        self.values: Vector = np.zeros((num_devices, CHANNELS, elements), dtype=np.float32)
+        positions = region.rows if region.kind == "key" else region.cols
+        self.written: NDArray[np.bool_] = np.zeros((region.heads, positions), dtype=np.bool_)
+        self.version = 0
+        self._itemsize = itemsize
+
+    @property
+    def is_key(self) -> bool:
+        """Whether rows are tokens; else columns are."""
+        return self.region.kind == "key"
+
+    def forget(self) -> None:
+        """Treat every position as never written."""
+        self.written = np.zeros_like(self.written)
+        self.version += 1
+
+    def matrix(self, device: int, first: int, rows: int, cols: int) -> Vector:
+        """View [channels, slots, cols] that begins at element `first` of every channel."""
+        values = self.values[device]
+        shape = (CHANNELS, -(-rows // CHANNELS), cols)
+        strides = (values.strides[0], self.region.stride * values.itemsize, values.itemsize)
+        return np.ndarray(shape, values.dtype, buffer=values, offset=first * values.itemsize, strides=strides)
+
+    def write(self, head: int, heads: int, at: int, vectors: list[Vector]) -> None:
+        """Write token `at` of `heads` heads from `head` on; the caller has checked the extents."""
+        region = self.region
+        head_dim = vectors[0].shape[0] // heads
+        for device, vector in enumerate(vectors):
+            for index in range(heads):
+                first = (head + index) * region.head_bytes // self._itemsize
+                lanes = vector[index * head_dim : (index + 1) * head_dim]
+                if self.is_key:
+                    begin = first + at // CHANNELS * region.stride
+                    self.values[device, at % CHANNELS, begin : begin + head_dim] = lanes
+                else:
+                    _scatter(self.matrix(device, first + at, head_dim, 1), lanes)
+        self.written[head : head + heads, at] = True
+        self.version += 1
+
+
+class CacheMatrix:
+    """Rows and columns of one head of a cache, on every device, as they were when it was opened."""
+
+    __slots__ = ("_cache", "_version", "_views", "cols", "rows")
+
+    def __init__(self, rows: int, cols: int, cache: Cache, views: tuple[Vector, ...]) -> None:
+        self.rows = rows
+        self.cols = cols
+        self._cache = cache
+        self._version = cache.version
+        self._views = views
+
+    def times(self, device: int, vector: Vector) -> Vector:
+        """Matrix times vector, [rows]."""
+        if self._cache.version != self._version:
+            raise Trap(f"{self._cache.region.name} was written between rd.kv and its consumer")
+        return dot_rows(self._views[device], vector).reshape(-1)[: self.rows]
+
+    def vector(self, device: int) -> Vector:
+        raise Trap(f"the stream holds cache {self._cache.region.name}, expected a parameter vector")
+
+
+def _scatter(column: Vector, lanes: Vector) -> None:
+    """Write lane r to channel r % 32, slot r // 32 of a [32, slots, 1] view."""
+    whole = lanes.shape[0] // CHANNELS
+    column[:, :whole, 0] = lanes[: whole * CHANNELS].reshape(whole, CHANNELS).T
+    rest = lanes[whole * CHANNELS :]
+    if rest.shape[0]:
+        column[: rest.shape[0], whole, 0] = rest
