@@ -89,6 +89,7 @@ class CacheMatrix:
         return dot_rows(self._views[device], vector).reshape(-1)[: self.rows]
 
     def vector(self, device: int) -> Vector:
+        """Never: a cache is no parameter vector."""
         raise Trap(f"the stream holds cache {self._cache.region.name}, expected a parameter vector")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from compiler.emulator.machine import Machine
 from compiler.emulator.semantics import SEMANTICS
 from compiler.isa.host import Word
 from compiler.isa.spec import SPECS
@@ -317,3 +318,17 @@ def test_memory_can_be_viewed_element_by_element(new_bench, monkeypatch, residen
     assert machine.state.memory.peek(0, *keys.place(5, 0, 2), 8).tolist() == list(range(8))
     assert machine.state.memory.peek(0, 0, keys.end, 4).size == 0
     assert machine.state.memory.peek(0, 0, region.end - 2, 99).size == 1
+
+
+def test_more_parameter_files_than_the_soft_limit_can_be_mapped(new_bench, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bench = new_bench(FLOAT32, num_devices=8)
+    bench.matrix("w", np.ones((1, 1), np.float32))
+    build = bench.build("hlt\n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    try:
+        Machine(build).run(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
