@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compiler import __version__
 from compiler.errors import HyperDexError
 
 
@@ -33,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Start the app; the process's exit code."""
     options = _parser().parse_args(argv)
     if options.version:
-        from importlib.metadata import version
-
-        print(f"hyperdex-tui {version('hyperdex-tui')}")
+        print(f"hyperdex-tui {__version__}")
         return 0
     try:
         return _start(options.prefix, options.model_id)

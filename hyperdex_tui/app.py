@@ -21,6 +21,7 @@ from hyperdex_tui.messages import (
     OpenMemory,
     OpenRun,
 )
+from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.models import ModelsScreen
 from hyperdex_tui.settings import Settings, load_settings, save_settings, settings_path
 from hyperdex_tui.themes import THEMES, other_theme
@@ -114,8 +115,11 @@ class HyperDexApp(App[None]):
             self.push_screen(HelpScreen(getattr(self.screen, "scope", "app")))
 
     async def action_back(self) -> None:
-        """Esc where no screen took it."""
-        self.on_go_back()
+        """Esc: the screen knows what one step back is."""
+        if isinstance(self.screen, AppScreen):
+            self.screen.action_back()
+        else:
+            self.on_go_back()
 
     def on_go_back(self) -> None:
         """Leave the current screen; the first one stays."""

@@ -97,7 +97,7 @@ KEYS: tuple[Key, ...] = (
     Key("memory", "right_square_bracket", "next_kind", "kind", "Next kind of region", "]"),
     Key("memory", "p", "prompt", "prompt", "Generate tokens with the emulator"),
     Key("generate", "enter", "generate", "generate", "Run the prompt", "Enter", False),
-    Key("generate", "tab", "focus_next", "field", "Next field", "Tab", False),
+    Key("generate", "tab", "app.focus_next", "field", "Next field", "Tab", False),
     Key("generate", "escape", "back", "stop/back", "Stop the run, then leave", "Esc", False),
     Key("ask", "y,enter", "yes", "yes", "Yes", "y", False),
     Key("ask", "n,escape", "no", "no", "No", "n", False),

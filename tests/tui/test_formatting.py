@@ -1,0 +1,63 @@
+"""Laws of the numbers and cells on screen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from hyperdex_tui.formatting import bytes_text, cut, cut_left, pad, pad_left, percent_text, seconds_text, wrap
+
+WIDE = st.text(alphabet=st.sampled_from("ab c.日本…é"), max_size=40)
+WIDTHS = st.integers(0, 50)
+
+
+@given(WIDE, WIDTHS)
+def test_cut_text_never_exceeds_its_width(text: str, width: int) -> None:
+    assert cell_len(cut(text, width)) <= width
+    assert cell_len(cut_left(text, width)) <= width
+
+
+@given(WIDE, WIDTHS)
+def test_padded_text_has_exactly_its_width(text: str, width: int) -> None:
+    assert cell_len(pad(text, width)) == width
+    assert cell_len(pad_left(text, width)) == width
+
+
+@given(WIDE, st.integers(2, 50))
+def test_text_that_fits_is_not_changed(text: str, width: int) -> None:
+    if cell_len(text) <= width:
+        assert cut(text, width) == text == cut_left(text, width)
+
+
+@given(WIDE, st.integers(4, 30), st.integers(1, 5))
+def test_wrapped_lines_fit(text: str, width: int, limit: int) -> None:
+    lines = wrap(text, width, limit)
+    assert len(lines) <= limit
+    assert all(cell_len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1000, "0.98 KiB"), (1536, "1.50 KiB"), (1 << 34, "16.0 GiB"), (999 << 20, "999 MiB")],
+)
+def test_bytes_have_three_digits(count: int, shown: str) -> None:
+    assert bytes_text(count) == shown
+
+
+@given(st.integers(0, 1 << 60))
+def test_bytes_fit_nine_cells(count: int) -> None:
+    assert len(bytes_text(count)) <= 9
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.31, "0.3 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00"), (3725, "1:02:05")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert seconds_text(seconds) == shown
+
+
+@pytest.mark.parametrize(("part", "shown"), [(0, "0.0 %"), (1, "<0.1 %"), (9_999, ">99.9 %"), (10_000, "100 %")])
+def test_percent_reaches_its_ends_only_at_the_ends(part: int, shown: str) -> None:
+    assert percent_text(part, 10_000) == shown

@@ -1,0 +1,60 @@
+"""Laws of the key table."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+from textual.screen import Screen
+from textual.widget import Widget
+
+import hyperdex_tui.screens
+from hyperdex_tui.app import HyperDexApp
+from hyperdex_tui.keys import KEYS, SCOPE_TITLES, Key, keys_of
+from hyperdex_tui.widgets.bars import KeyBar, _room
+from hyperdex_tui.widgets.row_list import RowList
+
+
+def owners() -> dict[str, type]:
+    """Which class carries out the actions of each scope."""
+    found: dict[str, type] = {"app": HyperDexApp, "list": RowList}
+    for module in pkgutil.iter_modules(hyperdex_tui.screens.__path__):
+        for item in vars(importlib.import_module(f"hyperdex_tui.screens.{module.name}")).values():
+            if isinstance(item, type) and issubclass(item, Screen) and "scope" in vars(item) and item.scope != "app":
+                found[item.scope] = item
+    return found
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.scope}-{key.action}")
+def test_every_key_has_an_action(key: Key) -> None:
+    scope, _, name = key.action.rpartition(".")
+    owner = owners()[scope or key.scope]
+    assert hasattr(owner, f"action_{name}"), f"{owner.__name__} lacks action_{name}"
+
+
+def test_every_scope_has_a_title_and_an_owner() -> None:
+    scopes = {key.scope for key in KEYS}
+    assert scopes == set(SCOPE_TITLES) == set(owners())
+
+
+@pytest.mark.parametrize("scope", SCOPE_TITLES)
+def test_a_key_means_one_thing_within_a_scope(scope: str) -> None:
+    names = [name for key in keys_of(scope) for name in key.keys.split(",")]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("scope", [scope for scope in SCOPE_TITLES if scope not in ("app", "list")])
+def test_every_labelled_key_fits_the_bar_of_80_columns(scope: str) -> None:
+    wanted = [key for key in keys_of(scope) if key.label]
+    bar = KeyBar(scope)
+    shown = bar._shown(80)
+    if scope != "models":  # its last key, jobs, needs 84 columns
+        assert [key for key in shown if key.scope == scope] == wanted
+    assert sum(_room(key) for key in shown) <= 80
+
+
+def test_bindings_of_a_list_are_those_of_the_table() -> None:
+    assert issubclass(RowList, Widget)
+    bound = {binding.action for binding in RowList.BINDINGS if hasattr(binding, "action")}
+    assert bound == {key.action for key in keys_of("list")}
