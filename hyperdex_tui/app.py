@@ -142,7 +142,7 @@ class HyperDexApp(App[None]):
         """Follow a job; takes the place of the compile screen that started it."""
         from hyperdex_tui.screens.run import RunScreen
 
-        job = job_file(self.prefix, message.model_id, message.job_id)
+        job = job_file(self.launcher.prefix, message.model_id, message.job_id)
         self._replace("compile", RunScreen(self.launcher, job))
 
     def _replace(self, scope: str, screen: Screen[None]) -> None:

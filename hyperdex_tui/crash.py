@@ -7,7 +7,7 @@ import os
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from compiler.sanitize import one_line
+from compiler.sanitize import one_line, printable
 
 
 def crash_report(error: BaseException | None) -> RenderableType:
@@ -18,6 +18,7 @@ def crash_report(error: BaseException | None) -> RenderableType:
     report = Text(f"hyperdex-tui: error: {what}; this is a bug of ours; HYPERDEX_DEBUG=1 shows where")
     if shown is None or os.environ.get("HYPERDEX_DEBUG") != "1":
         return report
-    from rich.traceback import Traceback
+    import traceback
 
-    return Group(Traceback.from_exception(type(shown), shown, shown.__traceback__, show_locals=False), report)
+    where = "".join(traceback.format_tb(shown.__traceback__))
+    return Group(Text(printable(where, keep="\n").rstrip()), report)

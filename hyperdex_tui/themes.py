@@ -17,23 +17,23 @@ DARK = Theme(
     surface="#1c1c1c",
     panel="#262626",
     dark=True,
-    variables={"selected": "#005f87", "selected-blurred": "#303030", "muted": "#949494", "bar": "#262626"},
+    variables={"selected": "#00005f", "selected-blurred": "#303030", "muted": "#949494", "bar": "#262626"},
 )
 
 LIGHT = Theme(
     name="hyperdex-light",
     primary="#005faf",
     secondary="#005f87",
-    accent="#af5f00",
+    accent="#87005f",
     success="#00660a",
-    warning="#875f00",
+    warning="#5f5f00",
     error="#af0000",
     foreground="#1c1c1c",
     background="#ffffff",
     surface="#f5f5f5",
     panel="#e4e4e4",
     dark=False,
-    variables={"selected": "#afd7ff", "selected-blurred": "#dadada", "muted": "#626262", "bar": "#e4e4e4"},
+    variables={"selected": "#d7d7ff", "selected-blurred": "#dadada", "muted": "#585858", "bar": "#e4e4e4"},
 )
 
 THEMES: tuple[Theme, ...] = (DARK, LIGHT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.errors import HyperDexError, UnsupportedModelError
+from compiler.sanitize import one_line
 from compiler.workspace import Workspace
 from hyperdex_tui.backend.inventory import read_json
 
@@ -82,6 +83,8 @@ def plan_fit(prefix: Path, model_id: str, target: str, dtype: str, max_length: i
         return FitPlan(tuple(rows), smallest_fit=smallest)
     except HyperDexError as error:
         return FitPlan(note=str(error), is_problem=True)
+    except Exception as error:  # a plan is advice: a bug in it must not end the app
+        return FitPlan(note=one_line(f"no plan, a bug of ours: {type(error).__name__}: {error}", 300), is_problem=True)
 
 
 def _plan_row(config: dict[str, object], target: str, dtype: str, max_length: int, count: int) -> tuple[FitRow, int]:

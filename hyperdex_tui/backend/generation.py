@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +41,21 @@ class Generation:
     """One run of a prompt. Iterate `tokens()`; `stop()` ends it at any time."""
 
     def __init__(self, prefix: Path, model_id: str, build: str, prompt: str, max_new_tokens: int) -> None:
-        self._command = [sys.executable, "-m", "compiler", "generate", "--prefix", str(prefix), "--build", build]
+        self._command = [
+            sys.executable,
+            "-m",
+            "compiler",
+            "generate",
+            "--prefix",
+            str(prefix.absolute()),
+            "--build",
+            build,
+        ]
         self._command += ["--max-new-tokens", str(max_new_tokens), "--stream-json", "--", model_id, prompt]
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
 
-    async def tokens(self) -> AsyncIterator[Token | Finished]:
+    async def tokens(self) -> AsyncGenerator[Token | Finished, None]:
         """What the child says, as it says it.
 
         Raises:

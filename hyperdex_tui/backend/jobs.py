@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class Launcher:
     """Starts compiles and remembers those it started, to reap them and to know how they ended."""
 
     def __init__(self, prefix: Path) -> None:
-        self.prefix = prefix
+        self.prefix = prefix.absolute()  # the child has another working directory
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
 
     def start(self, spec: JobSpec) -> JobFile:
@@ -104,14 +105,18 @@ class Launcher:
         Raises:
             OSError: the prefix cannot be written or the process cannot be started.
         """
+        return self.launch(spec.model_id, lambda path: spec.command(self.prefix, path))
+
+    def launch(self, model_id: str, command: Callable[[Path], list[str]]) -> JobFile:
+        """Start `command(job file)` in a session of its own."""
         import compiler
 
         job_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        job = job_file(self.prefix, spec.model_id, job_id)
+        job = job_file(self.prefix, model_id, job_id)
         job.path.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("wb") as log:
             self._children[job.path] = subprocess.Popen(
-                spec.command(self.prefix, job.path),
+                command(job.path),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

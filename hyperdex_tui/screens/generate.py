@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker
 
 from compiler.errors import HyperDexError
-from hyperdex_tui.backend.generation import Finished, Generation, Token
+from hyperdex_tui.backend.generation import Finished, Generation
 from hyperdex_tui.formatting import seconds_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.screens.base import AppScreen
@@ -87,26 +88,22 @@ class GenerateScreen(AppScreen):
         generation = Generation(self._prefix, self.model_id, self.build, prompt, count)
         began, first, number = time.monotonic(), 0.0, 0
         try:
-            async for record in generation.tokens():
-                now = time.monotonic()
-                if isinstance(record, Finished):
-                    transcript.finish(record.text)
-                    self._timing("✓ done", began, first, now, record.token_count)
-                    return
-                number += 1
-                first = first or now
-                self._add(transcript, record)
-                if now - self._painted_at >= _REPAINT_S:
-                    self._painted_at = now
-                    self._timing("▶ generating", began, first, now, number)
-            transcript.finish(None)
-            self._state(f"■ stopped after {number} tokens", "warn")
+            async with aclosing(generation.tokens()) as records:
+                async for record in records:
+                    now = time.monotonic()
+                    if isinstance(record, Finished):
+                        transcript.finish(record.text)
+                        self._timing("✓ done", began, first, now, record.token_count)
+                        continue
+                    number += 1
+                    first = first or now
+                    transcript.add(record.text)
+                    if now - self._painted_at >= _REPAINT_S:
+                        self._painted_at = now
+                        self._timing("▶ generating", began, first, now, number)
         except HyperDexError as error:
             transcript.finish(None)
             self._state(f"✗ {error}", "bad")
-
-    def _add(self, transcript: Transcript, token: Token) -> None:
-        transcript.add(token.text)
 
     def _timing(self, head: str, began: float, first: float, now: float, count: int) -> None:
         rate = ""

@@ -86,6 +86,8 @@ class ModelsScreen(AppScreen):
             if entry.stale:
                 lines.append(line(("! stale: " + entry.stale, "warn"), "; press c to compile again"))
         lines.append(self._next_step(entry))
+        if len(self._models) == 1 and model.bundled:
+            lines.append(line("Any other model: ", ("a", "accent"), " and its id on the Hugging Face Hub"))
         return lines
 
     def _next_step(self, entry: ModelEntry | BuildEntry) -> Line:

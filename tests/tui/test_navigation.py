@@ -137,11 +137,11 @@ async def test_the_filter_is_live_and_keeps_builds_with_their_model(make_app: Ma
 
 async def test_an_impossible_model_id_is_refused_where_it_was_typed(make_app: MakeApp) -> None:
     app = make_app()
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
         await settle(pilot)
         await press(pilot, "a", "full_stop", "full_stop", "slash", "x", "enter")
         assert isinstance(app.screen, ModelsScreen)
-        assert "model id" in text(app)
+        assert "is not ORG/NAME" in text(app)
 
 
 async def test_the_theme_is_remembered(make_app: MakeApp) -> None:

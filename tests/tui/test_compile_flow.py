@@ -1,0 +1,138 @@
+"""The real thing: the demo compiled by a child of the app, followed, cancelled, and run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from compiler.events import JobFinished, JobStarted, PhaseFinished, PhaseStarted, Progress, to_line
+from hyperdex_tui.backend.fit import plan_fit
+from hyperdex_tui.backend.jobs import JobFile, Launcher, job_file
+from hyperdex_tui.messages import OpenRun
+from hyperdex_tui.screens.generate import GenerateScreen
+from hyperdex_tui.screens.instructions import InstructionsScreen
+from hyperdex_tui.screens.run import RunScreen
+from tests.tui.builds import MODEL
+from tests.tui.conftest import MakeApp
+from tests.tui.screen_text import press, settle, text, until
+
+SIZE = (100, 30)
+
+
+@pytest.mark.slow
+async def test_the_demo_from_the_first_screen_to_its_words(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, "c")
+        await until(pilot, lambda: "✓ fits" in text(app))
+        await press(pilot, "enter")
+        screen = app.screen
+        assert isinstance(screen, RunScreen)
+        await until(pilot, lambda: screen.progress.ended, 60)
+        assert screen.progress.finished == "u55c-1x", screen.progress.error
+        assert app.launcher.exit_code(screen.job) in (0, None)
+        await press(pilot, "i")
+        assert isinstance(app.screen, InstructionsScreen)
+        assert "layer 0" in text(app) and "rd.embed" in text(app)
+        await press(pilot, "p")
+        assert isinstance(app.screen, GenerateScreen)
+        await pilot.press(*"2", "3", "space", "plus", "space", "4", "5", "space", "equals_sign")
+        await pilot.press("enter")
+        generate = app.screen
+        await until(pilot, lambda: generate.idle, 60)
+        assert "23 + 45 = 68." in text(app)
+        assert "ms/token" in text(app)
+        await until(pilot, lambda: app.launcher.exit_code(screen.job) is not None)
+
+
+def write_job(path: Path, *records: JobStarted | PhaseStarted | Progress | PhaseFinished | JobFinished) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write("".join(to_line(record) + "\n" for record in records))
+
+
+async def test_a_job_started_elsewhere_is_followed_live(make_app: MakeApp, prefix: Path) -> None:
+    job = job_file(prefix, MODEL, "20260101-000000-aa")
+    write_job(job.path, JobStarted(-1, 0.0, MODEL, "u55c-1x", os.getpid(), "elsewhere", ""), PhaseStarted(2, 0.0))
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.post_message(OpenRun(MODEL, job.job_id))
+        await settle(pilot)
+        assert "▶ running" in text(app)
+        write_job(job.path, Progress(2, 2.0, 1 << 20, 4 << 20, "bytes", float(1 << 19)))
+        await until(pilot, lambda: "25 %" in text(app))
+        assert "6.0 s left" in text(app) and "512 KiB/s" in text(app)
+        write_job(job.path, PhaseFinished(2, 8.0), JobFinished(-1, 8.1, "u55c-1x"))
+        await until(pilot, lambda: "✓ compiled u55c-1x" in text(app))
+
+
+async def test_a_child_that_dies_without_a_word_is_a_failure_not_a_wait(make_app: MakeApp, prefix: Path) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        job = launch(app.launcher, "import sys; sys.exit('no space left on the moon')")
+        app.post_message(OpenRun(MODEL, job.job_id))
+        await until(pilot, lambda: "✗ failed" in text(app))
+        assert "no space left on the moon" in text(app)
+
+
+async def test_cancel_asks_and_sends_sigterm(make_app: MakeApp, prefix: Path) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        job = launch(app.launcher, "import time; time.sleep(60)")
+        app.post_message(OpenRun(MODEL, job.job_id))
+        await settle(pilot)
+        await press(pilot, "x", "n")
+        assert app.launcher.exit_code(job) is None
+        await press(pilot, "x", "y")
+        await until(pilot, lambda: app.launcher.exit_code(job) is not None)
+        assert app.launcher.exit_code(job) == -signal.SIGTERM
+
+
+async def test_quitting_says_that_a_compile_goes_on(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        job = launch(app.launcher, "import time; time.sleep(60)")
+        try:
+            await pilot.press("q")
+            await pilot.pause(0.2)
+            assert "1 compile goes on" in str(app._exit_renderables)
+            assert app.launcher.exit_code(job) is None
+        finally:
+            os.kill(app.launcher.pid(job), signal.SIGKILL)
+            await until(pilot, lambda: app.launcher.exit_code(job) is not None)
+
+
+def launch(launcher: Launcher, program: str) -> JobFile:
+    """A child of the launcher that runs other code than the compiler."""
+    return launcher.launch(MODEL, lambda _file: [sys.executable, "-c", program])
+
+
+@pytest.mark.parametrize("max_length", [0, 64])
+def test_the_plan_of_the_demo_adds_up(prefix: Path, max_length: int) -> None:
+    plan = plan_fit(prefix, "hyperdex/demo", "u55c", "float16", max_length, (1, 2, 4))
+    assert [row.num_devices for row in plan.rows] == [1, 2, 4] and plan.smallest_fit == 1
+    assert all(row.fits and row.total_bytes > row.weight_bytes > 0 for row in plan.rows)
+    weights = [row.weight_bytes for row in plan.rows]
+    assert weights == sorted(weights, reverse=True)
+
+
+def test_a_model_that_is_not_here_yet_is_no_problem(prefix: Path) -> None:
+    plan = plan_fit(prefix, "some/where", "u55c", "float16", 0, (1,))
+    assert not plan.rows and not plan.is_problem and "phase 1" in plan.note
+
+
+def test_a_model_nobody_supports_is_said_once(prefix: Path) -> None:
+    path = prefix / "some" / "where" / "ckpt" / "config.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"architectures": ["NoSuchForCausalLM"], "model_type": "nosuch"}')
+    plan = plan_fit(prefix, "some/where", "u55c", "float16", 0, (1, 2, 4))
+    assert plan.is_problem and not plan.rows and "NoSuch" in plan.note
