@@ -118,13 +118,15 @@ def guarded(action: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind like Ctrl+C, so that temporary folders are removed."""
+    """SIGINT, SIGTERM and SIGHUP unwind the stack, so that temporary folders are removed; a second one kills."""
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for each, _ in replaced:
+            signal.signal(each, signal.SIG_DFL)
+        raise KeyboardInterrupt(f"interrupted by {signal.Signals(number).name}")
 
     replaced: list[tuple[int, object]] = []
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is None or signal.getsignal(number) is signal.SIG_IGN:
             continue
@@ -158,7 +160,7 @@ def as_error(failure: BaseException) -> HyperDexError:
     if isinstance(failure, HyperDexError):
         return failure
     if isinstance(failure, (KeyboardInterrupt, click.Abort)):
-        return Interrupted("interrupted")
+        return Interrupted(str(failure) or "interrupted")
     if isinstance(failure, click.UsageError):
         command = failure.ctx.command_path if failure.ctx else "hyperdex"
         return UsageError(failure.format_message().rstrip("."), f"see {command} --help")

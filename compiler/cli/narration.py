@@ -95,9 +95,8 @@ class PlainNarrator:
 
 
 def _ending(record: PhaseFinished) -> str:
-    if record.skipped:
-        return f"Up to date{f': {record.reason}' if record.reason else ''}"
-    return f"Done{f': {record.reason}' if record.reason else ''}"
+    word = "Up to date" if record.skipped else "Done"
+    return f"{word}: {record.reason}" if record.reason and record.reason != word.lower() else word
 
 
 def _state(record: Progress) -> str:

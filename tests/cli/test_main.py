@@ -98,4 +98,4 @@ def test_terminate_ends_with_130_and_one_line() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    assert done.stderr == "hyperdex: error: interrupted\n"
+    assert done.stderr == "hyperdex: error: interrupted by SIGTERM\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_a_truncated_checkpoint_is_one_line_and_the_last_event(
     assert "model.safetensors" in told.err
     assert told.err.count("\n") == 1
     assert _artifacts(prefix) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=str)
+def test_a_signal_leaves_no_partial_artifacts(number: signal.Signals, prefix: Path) -> None:
+    _place(prefix)
+    command = [sys.executable, "-m", "compiler", "compile", OPT.model_id, "--prefix", str(prefix), "--offline"]
+    with subprocess.Popen(
+        [*command, "--num-device", "64", "--events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        for line in child.stdout:
+            record = from_line(line)
+            if isinstance(record, PhaseStarted) and record.phase == 3:
+                child.send_signal(number)
+        assert child.stderr.read() == f"hyperdex: error: interrupted by {number.name}\n"
+    assert child.returncode == 130
+    assert isinstance(record, PhaseFailed)
+    assert record.exit_code == 130
+    param = prefix / OPT.model_id / "param"
+    assert not param.exists() or list(param.iterdir()) == []
 
 
 def test_the_classic_session_walks_all_phases(
