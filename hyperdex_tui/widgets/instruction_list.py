@@ -86,8 +86,8 @@ class InstructionList(RowList):
         used = min(max(_MNEMONIC, len(opcode) + 1), cells.text)
         return line(
             (pad_left(str(row.pc), cells.number), "dim"),
-            (">" if row.pc in program.labels else " ", "accent"),
-            (f" {unit:<5}", f"unit-{unit}" if decoded is not None else "bad"),
+            ("> ", "accent") if row.pc in program.labels else ("  ", "dim"),
+            (f"{unit:<5}", f"unit-{unit}" if decoded is not None else "bad"),
             (pad(opcode, used), "strong" if decoded is not None else "bad"),
             (pad(operands.strip(), cells.text - used) + " ", "text"),
             (pad(cut_left(program.short_source(row.pc), cells.tensor), cells.tensor), "dim"),

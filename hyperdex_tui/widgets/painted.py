@@ -66,6 +66,13 @@ def line_width(spans: Line) -> int:
     return sum(cell_len(printable(text)) for text, _ in spans)
 
 
+def _same_ground(first: Style, second: Style) -> bool:
+    """Whether a space looks alike in both."""
+    return first.bgcolor == second.bgcolor and not (
+        first.underline or second.underline or first.reverse or second.reverse
+    )
+
+
 class Painted(Widget):
     """A widget that draws `Line`s; the base of every list and pane."""
 
@@ -78,22 +85,21 @@ class Painted(Widget):
     def paint(self, spans: Line, width: int, over: str = "") -> Strip:
         """One row of exactly `width` cells; `over` is a role laid over every span, e.g. "cursor"."""
         base = self.style_of(over or "text")
-        segments: list[Segment] = []
+        runs: list[tuple[str, Style]] = []
         room = width
-        for text, role in spans:
-            shown = cut(printable(text), room)
+        for text, role in (*spans, (" " * width, "text")):
+            shown = cut(printable(text), room) if text.strip(" ") else text[:room]
             if not shown:
                 continue
             style = self.style_of(role)
             if over:
                 style = Style.combine((style, Style(bgcolor=base.bgcolor, bold=base.bold, reverse=base.reverse)))
-            segments.append(Segment(shown, style))
+            if runs and (runs[-1][1] == style or (shown.isspace() and _same_ground(runs[-1][1], style))):
+                runs[-1] = (runs[-1][0] + shown, runs[-1][1])  # every change of style costs bytes
+            else:
+                runs.append((shown, style))
             room -= cell_len(shown)
-            if room <= 0:
-                break
-        if room > 0:
-            segments.append(Segment(" " * room, base))
-        return Strip(segments, width)
+        return Strip([Segment(shown, style) for shown, style in runs], width)
 
 
 class Pane(Painted):

@@ -73,10 +73,10 @@ class RowList(Painted, can_focus=True):
         if index == self.cursor:
             return
         before, self.cursor = self.cursor, index
+        head = self._head_rows
         if self._keep_in_sight():
-            self.refresh()
+            self.refresh(Region(0, head, self.size.width, self.size.height - head))
         else:
-            head = self._head_rows
             rows = (before - self.top + head, index - self.top + head)
             self.refresh(*(Region(0, y, self.size.width, 1) for y in rows if 0 <= y < self.size.height))
         self.post_message(RowMoved(self, index))
@@ -112,7 +112,7 @@ class RowList(Painted, can_focus=True):
         marked = index == self.cursor and (self.has_focus or self.marks_blurred)
         if marked:
             over = "cursor" if self.has_focus else "cursor-blurred"
-        mark = ("▶ " if marked else "  ", "accent")  # the cursor shows without colour too
+        mark = ("▶ ", "accent") if marked else ("  ", "dim")  # the cursor shows without colour too
         return self.paint((mark, *self.row(index, width - 2)), width, over)
 
     def on_focus(self) -> None:
