@@ -37,6 +37,10 @@ COMMANDS: dict[str, str] = {
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class Signalled(SystemExit):
+    """A signal came. Not a KeyboardInterrupt: click would answer that one itself."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on first use."""
 
@@ -123,7 +127,7 @@ def _signals_interrupt() -> Iterator[None]:
     def interrupt(number: int, _frame: FrameType | None) -> None:
         for each, _ in replaced:
             signal.signal(each, signal.SIG_DFL)
-        raise KeyboardInterrupt(f"interrupted by {signal.Signals(number).name}")
+        raise Signalled(f"interrupted by {signal.Signals(number).name}")
 
     replaced: list[tuple[int, object]] = []
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -160,7 +164,9 @@ def as_error(failure: BaseException) -> HyperDexError:
     if isinstance(failure, HyperDexError):
         return failure
     if isinstance(failure, (KeyboardInterrupt, click.Abort)):
-        return Interrupted(str(failure) or "interrupted")
+        return Interrupted("interrupted")
+    if isinstance(failure, Signalled):
+        return Interrupted(str(failure))
     if isinstance(failure, click.UsageError):
         command = failure.ctx.command_path if failure.ctx else "hyperdex"
         return UsageError(failure.format_message().rstrip("."), f"see {command} --help")
