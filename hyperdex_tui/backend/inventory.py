@@ -7,12 +7,13 @@ damaged or vanishes meanwhile becomes a note on its row, not a failure.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.errors import HyperDexError
 from compiler.sanitize import one_line
 from compiler.workspace import ModelFolder, Workspace, parse_build_name
+from hyperdex_tui.backend.jobs import running_job
 
 DEMO_ID = "hyperdex/demo"
 _JSON_LIMIT = 64 << 20
@@ -56,6 +57,7 @@ class ModelEntry:
         bytes: size of the whole folder.
         bundled: not in the prefix yet; ships with the compiler.
         note: what is wrong with it, "" when nothing is.
+        job: id of the compile that works on it now, "" when none does.
     """
 
     model_id: str
@@ -66,6 +68,7 @@ class ModelEntry:
     summary: str = ""
     bundled: bool = False
     note: str = ""
+    job: str = ""
 
 
 def read_inventory(prefix: Path) -> tuple[ModelEntry, ...]:
@@ -73,7 +76,8 @@ def read_inventory(prefix: Path) -> tuple[ModelEntry, ...]:
     found = [read_model(folder) for folder in Workspace(prefix).models()]
     if all(entry.model_id != DEMO_ID for entry in found):
         summary = "bundled with the app: needs no network, compiles in seconds"
-        found.append(ModelEntry(DEMO_ID, (True, True, False, False, False), 0, summary=summary, bundled=True))
+        demo = ModelEntry(DEMO_ID, (True, True, False, False, False), 0, summary=summary, bundled=True)
+        found.append(replace(demo, job=running_job(Workspace(prefix).model(DEMO_ID))))
     return tuple(sorted(found, key=lambda entry: entry.model_id))
 
 
@@ -101,6 +105,7 @@ def read_model(folder: ModelFolder) -> ModelEntry:
         one_line(architecture, 60),
         _summary(config),
         note=note or damage,
+        job=running_job(folder),
     )
 
 

@@ -21,11 +21,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from compiler.errors import ArtifactError, UsageError
-from compiler.events import JobStarted, Record, from_line
+from compiler.events import JobFinished, JobStarted, PhaseFailed, Record, from_line
 from compiler.source import SourceRef
-from compiler.workspace import Workspace, build_name, parse_model_id
+from compiler.workspace import ModelFolder, Workspace, build_name, parse_model_id
 
 _READ_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 14
 _LINE_LIMIT = 1 << 20
 """A longer line is no event of ours: it is dropped unread."""
 
@@ -197,6 +198,24 @@ def is_alive(started: JobStarted) -> bool | None:
     except OSError:
         return True
     return b"compiler" in words or any(word.endswith(b"hyperdex") for word in words)
+
+
+def running_job(folder: ModelFolder) -> str:
+    """Id of the newest job of a model if its process still works on it, else ""."""
+    try:
+        newest = max(folder.jobs.glob("*.jsonl"), default=None, key=lambda path: path.name)
+        if newest is None:
+            return ""
+        with newest.open("rb") as file:
+            head = file.readline(_LINE_LIMIT)
+            file.seek(max(0, newest.stat().st_size - _TAIL_BYTES))
+            tail = file.read().rstrip().rpartition(b"\n")[2]
+        started = from_line(head.decode("utf-8", "replace"))
+        if not isinstance(started, JobStarted) or not _is_sound(started) or not is_alive(started):
+            return ""
+        return "" if isinstance(from_line(tail.decode("utf-8", "replace")), (JobFinished, PhaseFailed)) else newest.stem
+    except (OSError, ArtifactError, ValueError, TypeError):
+        return ""
 
 
 def cancel(pid: int) -> str:

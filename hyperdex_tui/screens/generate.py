@@ -22,6 +22,7 @@ from hyperdex_tui.widgets.painted import Pane, line
 from hyperdex_tui.widgets.transcript import Transcript
 
 _REPAINT_S = 0.1
+_TICK_S = 0.5
 
 
 class GenerateScreen(AppScreen):
@@ -84,13 +85,15 @@ class GenerateScreen(AppScreen):
     async def _run(self, prompt: str, count: int) -> None:
         transcript = self.query_one(Transcript)
         transcript.begin(prompt)
-        self._state("loading the emulator and the tokenizer …", "accent")
         generation = Generation(self._prefix, self.model_id, self.build, prompt, count)
         began, first, number = time.monotonic(), 0.0, 0
+        waiting = self.set_interval(_TICK_S, lambda: self._waiting(began))
+        self._waiting(began)
         try:
             async with aclosing(generation.tokens()) as records:
                 async for record in records:
                     now = time.monotonic()
+                    waiting.stop()
                     if isinstance(record, Finished):
                         transcript.finish(record.text)
                         self._timing("✓ done", began, first, now, record.token_count)
@@ -104,6 +107,12 @@ class GenerateScreen(AppScreen):
         except HyperDexError as error:
             transcript.finish(None)
             self._state(f"✗ {error}", "bad")
+        finally:
+            waiting.stop()
+
+    def _waiting(self, began: float) -> None:
+        elapsed = seconds_text(time.monotonic() - began)
+        self._state(f"▶ loading the build and the tokenizer, {elapsed}", "accent")
 
     def _timing(self, head: str, began: float, first: float, now: float, count: int) -> None:
         rate = ""

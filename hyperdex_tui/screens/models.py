@@ -20,12 +20,15 @@ from hyperdex_tui.messages import (
     OpenInstructions,
     OpenJobs,
     OpenMemory,
+    OpenRun,
     RowChosen,
     RowMoved,
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.model_list import ModelList
 from hyperdex_tui.widgets.painted import Line, Pane, line
+
+_WATCH_S = 1.0
 
 
 class ModelsScreen(AppScreen):
@@ -54,9 +57,15 @@ class ModelsScreen(AppScreen):
         """Read the prefix in a thread."""
         self.run_worker(self._scan(), exclusive=True, group="scan")
 
+    def _watch(self) -> None:
+        if self.is_current:
+            self.action_rescan()
+
     async def _scan(self) -> None:
         models = await asyncio.to_thread(read_inventory, self._prefix)
         self._models = models
+        if any(model.job for model in models):  # look again until it is done; otherwise nothing ticks
+            self.set_timer(_WATCH_S, self._watch)
         listing = self.query_one(ModelList)
         listing.show(models, self._filter)
         if self._select:
@@ -106,8 +115,10 @@ class ModelsScreen(AppScreen):
 
     def action_open(self) -> None:
         """The instructions of a build; the compile screen for a model without one."""
-        build = self.query_one(ModelList).current_build
-        if build is not None and build.complete:
+        entry, build = self.query_one(ModelList).current, self.query_one(ModelList).current_build
+        if isinstance(entry, ModelEntry) and entry.job:
+            self.post_message(OpenRun(entry.model_id, entry.job))
+        elif build is not None and build.complete:
             self.post_message(OpenInstructions(build.model_id, build.name))
         else:
             self.action_compile()

@@ -96,6 +96,8 @@ class ModelList(RowList):
             note = entry.note or ("bundled" if entry.bundled else entry.architecture)
             name = entry.model_id if len(entry.model_id) > room - 16 else f"{entry.model_id}  "
             role = "bad" if entry.note else "dim"
+            if entry.job:
+                note, role = "▶ compiling, Enter follows", "accent"
             used = min(len(name), room)
             return line(
                 (pad(name, used), "strong"),

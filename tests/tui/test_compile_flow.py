@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from compiler.events import JobFinished, JobStarted, PhaseFinished, PhaseStarted, Progress, to_line
+from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.fit import plan_fit
 from hyperdex_tui.backend.jobs import JobFile, Launcher, job_file
 from hyperdex_tui.messages import OpenRun
@@ -136,3 +139,23 @@ def test_a_model_nobody_supports_is_said_once(prefix: Path) -> None:
     path.write_text('{"architectures": ["NoSuchForCausalLM"], "model_type": "nosuch"}')
     plan = plan_fit(prefix, "some/where", "u55c", "float16", 0, (1, 2, 4))
     assert plan.is_problem and not plan.rows and "NoSuch" in plan.note
+
+
+async def test_a_model_at_work_says_so_until_it_is_done(make_app: MakeApp, built: ModelFolder) -> None:
+    job = job_file(built.prefix, MODEL, "20260101-000000-aa")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "compiler"])
+    try:
+        started = JobStarted(-1, 0.0, MODEL, "u55c-1x", child.pid, socket.gethostname(), "")
+        write_job(job.path, started, PhaseStarted(2, 0.0))
+        app = make_app()
+        async with app.run_test(size=SIZE) as pilot:
+            await settle(pilot)
+            assert "▶ compiling" in text(app)
+            await press(pilot, "enter")
+            assert isinstance(app.screen, RunScreen)
+            await press(pilot, "escape")
+            write_job(job.path, JobFinished(-1, 8.1, "u55c-1x"))
+            await until(pilot, lambda: "▶ compiling" not in text(app))
+    finally:
+        child.kill()
+        child.wait()
