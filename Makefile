@@ -21,7 +21,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 run: $(VENV)/.installed
-	@$(BIN)/hyperdex-tui $(ARGS)
+	@$(BIN)/hyperdex-tui $(or $(ARGS),hyperdex/demo)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
@@ -55,11 +55,13 @@ $(VENV)/.created:
 
 # The stamps depend on pyproject.toml alone: the install is editable, so a changed source needs no new one.
 $(VENV)/.installed: $(VENV)/.created pyproject.toml
-	$(PIP) install --quiet -e .
+	@echo 'installing into $(VENV); the first time this takes a minute or two' >&2
+	@$(PIP) install --quiet -e .
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml
-	$(PIP) install --quiet -e '.[dev]'
+	@echo 'installing into $(VENV); the first time this takes a minute or two' >&2
+	@$(PIP) install --quiet -e '.[dev]'
 	@touch $(VENV)/.installed $@
 
 clean:
