@@ -99,6 +99,8 @@ KEYS: tuple[Key, ...] = (
     Key("generate", "enter", "generate", "generate", "Run the prompt", "Enter", False),
     Key("generate", "tab", "app.focus_next", "field", "Next field", "Tab", False),
     Key("generate", "escape", "back", "stop/back", "Stop the run, then leave", "Esc", False),
+    Key("prompt", "enter", "submit", "apply", "Use the text", "Enter", False),
+    Key("prompt", "escape", "app.back", "close", "Close the prompt", "Esc", False),
     Key("ask", "y,enter", "yes", "yes", "Yes", "y", False),
     Key("ask", "n,escape", "no", "no", "No", "n", False),
     Key("help", "escape,q,question_mark", "close", "close", "Close", "Esc", False),
@@ -114,6 +116,7 @@ SCOPE_TITLES: dict[str, str] = {
     "instructions": "Instructions",
     "memory": "Memory map",
     "generate": "Generate",
+    "prompt": "Prompt line",
     "ask": "Question",
     "help": "Help",
 }

@@ -53,7 +53,9 @@ class AppScreen(Screen[None]):
 
         for old in self.query(PromptLine):
             old.remove()
-        self.mount(PromptLine(purpose, label, initial, placeholder), before=self.query_one(KeyBar))
+        bar = self.query_one(KeyBar)
+        bar.show("prompt")
+        self.mount(PromptLine(purpose, label, initial, placeholder), before=bar)
 
     def close_prompt(self) -> bool:
         """Remove the prompt line and give the keyboard back; False when there was none."""
@@ -61,6 +63,7 @@ class AppScreen(Screen[None]):
         if not found:
             return False
         found.remove()
+        self.query_one(KeyBar).show(self.scope)
         for widget in self.query(Painted):
             if widget.can_focus:
                 widget.focus()

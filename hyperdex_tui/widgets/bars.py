@@ -47,8 +47,15 @@ class KeyBar(Painted):
         super().__init__(id="key-bar")
         self.scope = scope
 
+    def show(self, scope: str) -> None:
+        """Show the keys of another scope."""
+        self.scope = scope
+        self.refresh()
+
     def _shown(self, width: int) -> list[Key]:
-        tail = [] if self.scope in ("ask", "help", "generate") else [key for key in keys_of("app") if key.label]
+        tail = (
+            [] if self.scope in ("ask", "help", "generate", "prompt") else [key for key in keys_of("app") if key.label]
+        )
         room = width - sum(_room(key) for key in tail)
         shown: list[Key] = []
         for key in keys_of(self.scope):

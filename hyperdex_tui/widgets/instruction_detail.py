@@ -65,7 +65,7 @@ def _instruction_lines(program: Program, pc: int, width: int, height: int) -> li
     )
     node = program.node(pc)
     region = program.region(pc)
-    origin: list[Span] = [("from ", "dim"), (str(node) if node else "no graph node", "text")]
+    origin: list[Span] = [("from ", "dim"), (str(node) if node else "the control flow, no tensor", "text")]
     if node is not None:
         origin += [(f"  op {node.op}", "dim")]
     lines = [head, *_field_lines(decoded, program, width, height - 4), tuple(origin)]

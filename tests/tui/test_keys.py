@@ -8,6 +8,7 @@ import pkgutil
 import pytest
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 import hyperdex_tui.screens
 from hyperdex_tui.app import HyperDexApp
@@ -18,7 +19,7 @@ from hyperdex_tui.widgets.row_list import RowList
 
 def owners() -> dict[str, type]:
     """Which class carries out the actions of each scope."""
-    found: dict[str, type] = {"app": HyperDexApp, "list": RowList}
+    found: dict[str, type] = {"app": HyperDexApp, "list": RowList, "prompt": Input}
     for module in pkgutil.iter_modules(hyperdex_tui.screens.__path__):
         for item in vars(importlib.import_module(f"hyperdex_tui.screens.{module.name}")).values():
             if isinstance(item, type) and issubclass(item, Screen) and "scope" in vars(item) and item.scope != "app":
