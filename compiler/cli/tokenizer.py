@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from typing import Any
 from compiler.errors import CheckpointError, UsageError
 from compiler.sanitize import one_line
 
+_PLAIN_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
+_PLAIN_MODELS = ("llama", "opt")
+_CONFIG_LIMIT_BYTES = 16 << 20
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
@@ -49,12 +53,38 @@ def _load(ckpt: Path) -> Any:
     os.environ["HF_HUB_OFFLINE"] = "1"  # a local folder must never make transformers ask the hub
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from transformers import AutoTokenizer
         from transformers.utils import logging
 
         logging.set_verbosity_error()
         try:
-            return AutoTokenizer.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
+            kind = _tokenizer_class(ckpt)
+            return kind.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a damaged file makes of it
             reason = one_line(f"{type(error).__name__}: {error}", 200)
             raise CheckpointError(f"{ckpt}: the tokenizer cannot be read ({reason})") from None
+
+
+def _tokenizer_class(ckpt: Path) -> Any:
+    """AutoTokenizer, or what it would choose where that is plain: it loads torch, 2 s and 300 MB, first."""
+    declared = _text_field(ckpt / "tokenizer_config.json", "tokenizer_class")
+    if (
+        declared in _PLAIN_CLASSES
+        and _text_field(ckpt / "config.json", "model_type") in _PLAIN_MODELS
+        and (ckpt / "tokenizer.json").is_file()
+    ):
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
+
+
+def _text_field(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            loaded = json.loads(file.read(_CONFIG_LIMIT_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    value = loaded.get(name) if isinstance(loaded, dict) and "auto_map" not in loaded else None
+    return value if isinstance(value, str) else ""
