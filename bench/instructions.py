@@ -12,12 +12,12 @@ _CHILD = """
 import time
 from bench.shapes import OPT_66B
 from compiler.isa.encode import encode_program
-from compiler.planning import CompileOptions, make_plan
-from compiler.program.build import build_program
+from compiler.planning import CompileOptions, make_plan, make_program
 config = OPT_66B.config()
 began = time.perf_counter()
-plan = make_plan(config, CompileOptions(num_devices=8, target="lpu-3280"))
-program = build_program(plan.graph, plan.mapping, plan.target.lmu_bytes // plan.dtype.itemsize, plan.reports)
+options = CompileOptions(num_devices=8, target="lpu-3280")
+plan = make_plan(config, options)
+program = make_program(plan, options)
 words = encode_program(program.instructions)
 print(time.perf_counter() - began)
 """

@@ -27,7 +27,7 @@ from compiler.errors import ArtifactError, CheckpointError, HyperDexError
 from compiler.events import Listener
 from compiler.graph.architectures import is_harmless
 from compiler.mapping.plan import table_region_name
-from compiler.planning import CompileOptions, Plan, make_plan, plan_memory
+from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
 from compiler.reporting import Reporter
 from compiler.source import SourceRef
 from compiler.workspace import ModelFolder, Workspace, build_name, lock
@@ -212,7 +212,6 @@ def _generate(
     from compiler.artifacts.writer import write_inst_build
     from compiler.graph.activations import activation_table
     from compiler.isa.encode import encode_program
-    from compiler.program.build import build_program
     from compiler.workspace import publish_folder
 
     manifest = Manifest(
@@ -226,11 +225,11 @@ def _generate(
         max_length=plan.max_length,
         fingerprint="",
         checkpoint_fingerprint=checkpoint,
-        passes=tuple(step.name for step in options.passes()),
+        passes=(*(step.name for step in options.passes()), *(["overlap"] if options.reorder else [])),
         vocab_size=plan.graph.vocab_size,
         eos_token_ids=_stop_tokens(folder, plan),
         architecture=plan.graph.architecture,
-        lmu_elements=plan.target.lmu_bytes // plan.dtype.itemsize,
+        lmu_elements=plan.lmu_elements,
         num_layers=plan.graph.num_layers,
         param_fingerprint=param_fingerprint,
     )
@@ -242,7 +241,9 @@ def _generate(
     report.message(reason or "forced")
     for name, before, after in plan.reports:
         report.message(f"pass {name}: {before} nodes before, {after} after")
-    program = build_program(plan.graph, plan.mapping, manifest.lmu_elements, plan.reports)
+    program = make_program(plan, options)
+    if options.reorder:
+        report.message(f"pass overlap: {program.moved} of {len(program.instructions)} instructions moved")
     manifest = replace(manifest, tables=program.tables)
     tables = [activation_table(name) for name in program.tables]
     with publish_folder(folder.inst(build)) as temporary:

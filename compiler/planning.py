@@ -17,7 +17,10 @@ from compiler.graph.ir import Graph
 from compiler.graph.passes import Pass, passes_for, run_passes
 from compiler.graph.verify import verify_graph
 from compiler.mapping import plan as layout
+from compiler.program.build import Program, build_program
+from compiler.program.schedule import Overlap
 from compiler.target import DEFAULT_TARGET, Target, check_device_count, load_target
+from compiler.target.timing import Rules, rules_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class CompileOptions:
         """Graph passes these options ask for."""
         return passes_for(self.fusion, self.reorder)
 
+    def overlap(self, max_length: int) -> Overlap | None:
+        """The reordering of instructions, for texts half as long as the caches."""
+        return Overlap(tokens=max(1, max_length // 2)) if self.reorder else None
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -55,6 +62,16 @@ class Plan:
     dtype: DType
     max_length: int
     reports: tuple[tuple[str, int, int], ...]
+
+    @property
+    def lmu_elements(self) -> int:
+        """Capacity of the LMU in elements of the build's dtype."""
+        return self.target.lmu_bytes // self.dtype.itemsize
+
+    @property
+    def rules(self) -> Rules:
+        """Latency rules of the build."""
+        return rules_for(self.target, self.mapping.partition.num_devices, self.dtype.itemsize)
 
 
 def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
@@ -90,3 +107,13 @@ def plan_memory(config: Mapping[str, Any], options: CompileOptions) -> layout.Me
     return layout.plan_memory(
         graph, load_target(options.target), options.num_devices, build_dtype(options.dtype), max_length
     )
+
+
+def make_program(plan: Plan, options: CompileOptions) -> Program:
+    """Phase 4 without output: the verified program of a plan.
+
+    Raises:
+        CapacityError: the values alive at one time exceed the LMU.
+    """
+    overlap = options.overlap(plan.max_length)
+    return build_program(plan.graph, plan.mapping, plan.lmu_elements, plan.rules, overlap, plan.reports)

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "run": "The classic interactive session: asks, then compiles.",
     "compile": "Compile a model: phases 0-4.",
     "models": "What is in the prefix: phases, builds, sizes, stale or not.",
+    "estimate": "What N devices will give, from config.json alone.",
     "disasm": "Listing of a build's program.",
     "asm": "Assemble a listing to a program file.",
     "map": "Memory map of a build.",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.debug_info import DebugInfo, Node, PassReport
+from compiler.errors import CapacityError
 from compiler.graph.ir import Graph
 from compiler.isa.encode import Instruction
 from compiler.mapping.plan import Mapping
-from compiler.program.allocate import allocate
+from compiler.program.allocate import Allocation, allocate
 from compiler.program.lower import lower
+from compiler.program.schedule import Overlap
 from compiler.program.verify import verify_allocation, verify_program
+from compiler.program.virtual import VirtualProgram
+from compiler.target.timing import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,37 +25,63 @@ class Program:
     Attributes:
         tables: activation functions by Hugging Face name; table 1 is the first.
         used_elements: LMU elements in use at the fullest moment.
+        moved: instructions that the overlap pass put elsewhere.
     """
 
     instructions: tuple[Instruction, ...]
     tables: tuple[str, ...]
     debug: DebugInfo
     used_elements: int
+    moved: int
 
 
 def build_program(
-    graph: Graph, mapping: Mapping, lmu_elements: int, reports: Sequence[tuple[str, int, int]] = ()
+    graph: Graph,
+    mapping: Mapping,
+    lmu_elements: int,
+    rules: Rules,
+    overlap: Overlap | None,
+    reports: Sequence[tuple[str, int, int]] = (),
 ) -> Program:
     """Lower a mapped graph to a program.
 
     Args:
         lmu_elements: capacity of the vector register file in elements of the build's dtype.
+        rules: latency rules, by which instructions are reordered.
+        overlap: the reordering, None to keep program order.
         reports: what the graph passes did, for the debug information.
 
     Raises:
         CapacityError: the values alive at one time exceed the LMU.
         VerificationError: the program is illegal, which is our mistake.
     """
-    virtual = lower(graph, mapping)
-    allocation = allocate(virtual, lmu_elements)
+    lowered = lower(graph, mapping)
+    virtual, allocation = _place(lowered, lmu_elements, rules, overlap)
     verify_program(allocation.instructions, mapping.memory_map, lmu_elements, len(virtual.tables))
     verify_allocation(allocation.instructions, virtual, lmu_elements)
+    moved = sum(a is not b for a, b in zip(lowered.instructions, virtual.instructions, strict=True))
+    passes = [PassReport(*report) for report in reports]
+    if overlap is not None:
+        passes.append(PassReport(overlap.name, len(lowered.instructions), len(virtual.instructions)))
     debug = DebugInfo(
         nodes=tuple(Node(node.name, node.op, node.source) for node in graph.nodes),
         instruction_nodes=tuple(instr.node for instr in virtual.instructions),
         regions=tuple(instr.region for instr in virtual.instructions),
         labels=virtual.labels,
         values=allocation.values,
-        passes=tuple(PassReport(*report) for report in reports),
+        passes=tuple(passes),
     )
-    return Program(allocation.instructions, virtual.tables, debug, allocation.used_elements)
+    return Program(allocation.instructions, virtual.tables, debug, allocation.used_elements, moved)
+
+
+def _place(
+    lowered: VirtualProgram, lmu_elements: int, rules: Rules, overlap: Overlap | None
+) -> tuple[VirtualProgram, Allocation]:
+    """Reorder as far ahead as the LMU has room for what is then alive at one time."""
+    while overlap is not None and overlap.window > 1:
+        try:
+            virtual = overlap.run(lowered, rules)
+            return virtual, allocate(virtual, lmu_elements)
+        except CapacityError:
+            overlap = replace(overlap, window=overlap.window // 2)
+    return lowered, allocate(lowered, lmu_elements)

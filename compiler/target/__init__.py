@@ -1,7 +1,7 @@
 """Devices: one TOML file each, every number with its source.
 
-In: the name of a device. Out: a `Target`. Latency rules are not here yet:
-targets describe capacity and bandwidth, which mapping and lowering need.
+In: the name of a device. Out: a `Target`: capacity and bandwidth, which mapping
+and lowering need, and the constants of the latency rules in `target.timing`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,40 @@ DEVICE_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """Constants of one device's clock; each with its source in the TOML.
+
+    Attributes:
+        hbm_efficiency: share of the peak bandwidth that streams reach.
+        hbm_latency_cycles: request to first beat.
+        fifo_bytes: how far streams may run ahead of the engines.
+        sxe_latency_cycles: last tile of a matrix to a result that may be read.
+        vxe_lanes: elements of a vector per cycle.
+        vxe_latency_cycles: of one pass over a vector.
+        issue_cycles: of the ICP per instruction.
+    """
+
+    hbm_efficiency: float
+    hbm_latency_cycles: int
+    fifo_bytes: int
+    sxe_latency_cycles: int
+    vxe_lanes: int
+    vxe_latency_cycles: int
+    issue_cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The link between devices; each number with its source in the TOML."""
+
+    topology: str
+    bytes_per_s: float
+    hop_cycles: int
+    header_bytes: int
+    packet_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One device.
 
@@ -38,6 +72,8 @@ class Target:
         burst_bytes: alignment of every HBM region within a channel.
         lmu_bytes: capacity of the vector register file.
         watts: power of one device with its share of the system.
+        timing: constants of the clock.
+        link: the link between devices.
         sources: where each group of numbers comes from.
     """
 
@@ -52,6 +88,8 @@ class Target:
     burst_bytes: int
     lmu_bytes: int
     watts: float
+    timing: Timing
+    link: Link
     sources: tuple[tuple[str, str], ...]
 
     @property
@@ -88,8 +126,30 @@ def _target(loaded: Mapping[str, Any]) -> Target:
         burst_bytes=hbm["burst_bytes"],
         lmu_bytes=loaded["lmu"]["capacity_bytes"],
         watts=float(loaded["power"]["watts"]),
-        sources=tuple((group, loaded[group]["source"]) for group in groups),
+        timing=Timing(**_numbers(loaded["timing"])),
+        link=Link(**_numbers(loaded["link"])),
+        sources=tuple((group, loaded[group]["source"]) for group in groups) + _sources(loaded),
     )
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "sources"}
+
+
+def _sources(loaded: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The source of every constant of the clock and the link.
+
+    Raises:
+        UsageError: a constant has none.
+    """
+    found = []
+    for group in ("timing", "link"):
+        sources = loaded[group]["sources"]
+        for key in _numbers(loaded[group]):
+            if key not in sources:
+                raise UsageError(f"target {loaded['name']}: {group}.{key} has no source")
+            found.append((f"{group}.{key}", sources[key]))
+    return tuple(found)
 
 
 def check_device_count(num_devices: int) -> int:

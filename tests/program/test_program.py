@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from compiler.isa.text import format_program, parse_program
 from compiler.mapping.plan import Mapping, plan_mapping
 from compiler.program.allocate import allocate
 from compiler.program.build import Program, build_program
+from compiler.program.dependence import dependences
 from compiler.program.lower import lower
+from compiler.program.schedule import Overlap
 from compiler.program.verify import verify_allocation, verify_program
 from compiler.target import load_target
+from compiler.target.timing import Rules, rules_for
 from tests.tiny import CONFIGS, tiny_graph
 
 LMU = 1 << 16
@@ -29,7 +33,14 @@ def _mapping(name: str, num_devices: int, fusion: bool = True) -> Mapping:
 
 
 def _program(name: str, num_devices: int, fusion: bool = True) -> Program:
-    return build_program(tiny_graph(name, fusion, fusion), _mapping(name, num_devices, fusion), LMU)
+    overlap = Overlap() if fusion else None
+    return build_program(
+        tiny_graph(name, fusion, fusion), _mapping(name, num_devices, fusion), LMU, _rules(num_devices), overlap
+    )
+
+
+def _rules(num_devices: int) -> Rules:
+    return rules_for(load_target("u55c"), num_devices, FLOAT16.itemsize)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -73,9 +84,15 @@ def test_live_ranges_that_meet_in_time_never_meet_in_space() -> None:
 
 
 def test_an_lmu_too_small_is_a_capacity_error_naming_the_value() -> None:
-    program = _program("llama", 1)
+    lowered = build_program(tiny_graph("llama"), _mapping("llama", 1), LMU, _rules(1), None)
     with pytest.raises(CapacityError, match=r"LMU: .* needs elements"):
-        build_program(tiny_graph("llama"), _mapping("llama", 1), program.used_elements - 1)
+        build_program(tiny_graph("llama"), _mapping("llama", 1), lowered.used_elements - 1, _rules(1), Overlap())
+
+
+def test_reordering_looks_less_far_ahead_when_the_lmu_is_small() -> None:
+    lowered = build_program(tiny_graph("llama"), _mapping("llama", 1), LMU, _rules(1), None)
+    tight = build_program(tiny_graph("llama"), _mapping("llama", 1), lowered.used_elements, _rules(1), Overlap())
+    assert tight.used_elements <= lowered.used_elements
 
 
 def _mutants(instructions: tuple[Instruction, ...], kinds: set[Kind]) -> list[tuple[int, Instruction]]:
@@ -129,3 +146,23 @@ def test_two_builds_have_the_same_bytes(tmp_path: Path) -> None:
     first, second = (encode_program(_program("opt", 3).instructions) for _ in range(2))
     assert first == second
     assert np.frombuffer(first, np.uint8).any()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("num_devices", [1, 3])
+def test_reordering_keeps_every_dependence_and_every_instruction(name: str, num_devices: int) -> None:
+    lowered = lower(tiny_graph(name), _mapping(name, num_devices))
+    reordered = Overlap().run(lowered, _rules(num_devices))
+    place = {id(instr): index for index, instr in enumerate(reordered.instructions)}
+    assert sorted(place) == sorted(id(instr) for instr in lowered.instructions)
+    assert reordered.instructions != lowered.instructions
+    edges = sorted({0, len(lowered.instructions), *lowered.labels.values()})
+    checked = 0
+    for begin, end in pairwise(edges):
+        block = lowered.instructions[begin:end]
+        assert {place[id(instr)] for instr in block} == set(range(begin, end))
+        for index, needed in enumerate(dependences(block)):
+            for earlier in needed:
+                assert place[id(block[earlier])] < place[id(block[index])]
+                checked += 1
+    assert checked > len(lowered.instructions)

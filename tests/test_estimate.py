@@ -1,0 +1,132 @@
+"""The clock and the estimate: published silicon, and laws that any believable clock keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.emulator.timing import Clock
+from compiler.errors import UsageError
+from compiler.estimate import estimate, nominal_parameters, parameter_count
+from compiler.graph.architectures import build_graph
+from compiler.isa.spec import Unit
+from compiler.planning import CompileOptions, make_plan, make_program
+from compiler.target import TARGET_NAMES, load_target
+from tests.tiny import LLAMA
+
+
+def _opt(hidden: int, heads: int, layers: int) -> dict[str, Any]:
+    return {
+        "architectures": ["OPTForCausalLM"],
+        "hidden_size": hidden,
+        "vocab_size": 50272,
+        "ffn_dim": 4 * hidden,
+        "max_position_embeddings": 2048,
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+    }
+
+
+OPT_1_3B, OPT_6_7B, OPT_30B = _opt(2048, 32, 24), _opt(4096, 32, 32), _opt(7168, 56, 48)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_devices", "ms", "utilization"),
+    [(OPT_1_3B, 1, 1.252, 0.633), (OPT_30B, 1, 20.28, 0.902), (OPT_6_7B, 2, 2.586, 0.790)],
+    ids=["opt-1.3b", "opt-30b", "opt-6.7b-2x"],
+)
+def test_published_latencies_come_out_within_two_percent(
+    config: dict[str, Any], num_devices: int, ms: float, utilization: float
+) -> None:
+    """LPU paper (arXiv 2408.07326): 32 tokens in, 2016 out, four HBM3 stacks."""
+    found = estimate(config, CompileOptions(num_devices=num_devices, target="lpu-3280"), 32, 2016)
+    assert found.ms_per_token == pytest.approx(ms, rel=0.02)
+    assert found.utilization == pytest.approx(utilization, rel=0.02)
+
+
+def test_the_nominal_size_is_the_one_in_the_name() -> None:
+    for config, nominal in ((OPT_1_3B, 1.3e9), (OPT_6_7B, 6.7e9), (OPT_30B, 30e9)):
+        assert nominal_parameters(build_graph(CheckpointConfig(config))) == nominal
+
+
+def test_a_model_that_does_not_fit_has_no_times_but_a_smallest_fit() -> None:
+    found = estimate(OPT_30B, CompileOptions(target="u55c"))
+    assert not found.fits
+    assert found.ms_per_token is None
+    assert found.smallest_fit == 4
+
+
+def test_layers_added_from_few_equal_the_whole_program() -> None:
+    config = {**OPT_1_3B, "num_hidden_layers": 7}
+    options = CompileOptions(num_devices=2, target="lpu-3280", max_length=512)
+    plan = make_plan(config, options)
+    clock = Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+    found = estimate(config, options, 200, 1)
+    assert found.ms_per_token is not None
+    whole = clock.token(199).cycles / plan.target.clock_hz * 1e3
+    assert found.ms_per_token == pytest.approx(whole, rel=0.005)
+
+
+def _clock(options: CompileOptions, config: dict[str, Any] = LLAMA) -> Clock:
+    plan = make_plan(config, options)
+    return Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+
+
+def test_no_unit_is_busy_longer_than_the_token_and_slices_of_a_unit_never_overlap() -> None:
+    token = _clock(CompileOptions(num_devices=3)).token(20, slices=True)
+    spans: dict[str, list[tuple[float, float]]] = {}
+    clock = _clock(CompileOptions(num_devices=3))
+    assert token.slices
+    for unit, cycles in token.busy.items():
+        assert 0 <= cycles <= token.cycles, unit
+    plan = make_plan(LLAMA, CompileOptions(num_devices=3))
+    program = make_program(plan, CompileOptions(num_devices=3)).instructions
+    for piece in token.slices:
+        unit = program[piece.pc].spec.unit
+        assert 0 <= piece.start <= piece.end <= token.cycles
+        if unit in (Unit.SXE, Unit.VXE, Unit.ESL):
+            spans.setdefault(unit.value, []).append((piece.start, piece.end))
+    for found in spans.values():
+        assert all(a[1] <= b[0] for a, b in zip(sorted(found), sorted(found)[1:], strict=False))
+    assert clock.token(20).cycles == token.cycles
+
+
+def test_a_longer_text_and_a_token_with_logits_take_longer() -> None:
+    clock = _clock(CompileOptions(target="lpu-3280", max_length=2048), OPT_1_3B)
+    times = [clock.token(position).cycles for position in (10, 500, 1000, 2000)]
+    assert times == sorted(times)
+    assert clock.token(500, prompt=True).cycles < clock.token(500).cycles
+
+
+def test_passes_make_the_program_faster() -> None:
+    def cycles(fusion: bool, reorder: bool) -> float:
+        options = CompileOptions(target="lpu-3280", fusion=fusion, reorder=reorder, max_length=1024)
+        return _clock(options, {**OPT_1_3B, "num_hidden_layers": 2}).token(512).cycles
+
+    assert cycles(True, True) < cycles(True, False) < cycles(False, False)
+
+
+def test_memory_bound_tokens_move_the_weights_at_the_rate_of_the_memory() -> None:
+    found = estimate(OPT_30B, CompileOptions(target="lpu-3280"), 32, 100)
+    assert found.binds == "memory"
+    target = load_target("lpu-3280")
+    floor = 2 * parameter_count(build_graph(CheckpointConfig(OPT_30B))) / target.hbm_bytes_per_s * 1e3
+    assert found.ms_per_token is not None
+    assert floor < found.ms_per_token < 1.15 * floor
+
+
+def test_a_text_longer_than_the_model_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"32 input and 2017 output tokens exceed max_position_embeddings 2048"):
+        estimate(OPT_1_3B, CompileOptions(), 32, 2017)
+
+
+@pytest.mark.parametrize("name", TARGET_NAMES)
+def test_every_number_of_a_target_has_a_source(name: str) -> None:
+    target = load_target(name)
+    sources = dict(target.sources)
+    for field in (*target.timing.__slots__,):
+        assert len(sources[f"timing.{field}"]) > 5
+    for field in (*target.link.__slots__,):
+        assert len(sources[f"link.{field}"]) > 5
