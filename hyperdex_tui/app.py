@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -78,6 +79,10 @@ class HyperDexApp(App[None]):
         for name in ("SIGHUP", "SIGTERM"):
             if hasattr(signal, name):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
+
+    def on_ready(self) -> None:
+        """What the start made stays: the collector need not look at it again and again."""
+        gc.freeze()
 
     async def action_quit(self) -> None:
         """Quit; say what goes on without us."""

@@ -26,7 +26,7 @@ _LENGTHS = (0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 13107
 
 def _target_hint(name: object) -> str:
     target = load_target(str(name))
-    return f"{target.title}, {bytes_text(target.hbm_bytes)}, {target.hbm_bytes_per_s / 1e9:,.0f} GB/s"
+    return f"{bytes_text(target.hbm_bytes)}, {target.hbm_bytes_per_s / 1e9:,.0f} GB/s, {target.title}"
 
 
 _DTYPE_HINTS = {
@@ -47,7 +47,7 @@ def _fields(spec: JobSpec) -> tuple[Field, ...]:
             _LENGTHS,
             spec.max_length,
             1 << 24,
-            hint=lambda n: "tokens the caches hold; more costs KV memory" if n else "the model's own limit",
+            hint=lambda n: "more tokens cost KV memory" if n else "the model's own limit",
             shown=lambda n: f"{n:,} tokens" if n else "automatic",
         ),
         Field("fusion", "Kernel fusion", (False, True), spec.fusion, hint=lambda on: "bias, activation, rotary, norm"),
@@ -118,6 +118,7 @@ class CompileScreen(AppScreen):
             plan_fit, self._prefix, spec.model_id, spec.target, spec.dtype, spec.max_length, counts
         )
         table.show_plan(plan, spec.num_devices)
+        self.note("sizes planned from config.json" if plan.rows else "")
         self._summarise(spec, plan)
 
     def action_next_field(self) -> None:

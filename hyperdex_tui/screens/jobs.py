@@ -18,6 +18,9 @@ from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
+_WATCH_S = 1.0
+"""Seconds until the files are read again while a job runs."""
+
 _LIMIT = 200
 """Only the newest jobs are read."""
 
@@ -105,6 +108,12 @@ class JobsScreen(AppScreen):
         listing = self.query_one(JobList)
         listing.jobs = await asyncio.to_thread(read_jobs, self._prefix)
         listing.rows_changed()
+        if any(state in ("starting", "running") for _, _, state in listing.jobs):
+            self.set_timer(_WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        if self.is_current:
+            self.action_rescan()
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Follow it."""

@@ -29,6 +29,7 @@ from hyperdex_tui.widgets.model_list import ModelList
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
 _WATCH_S = 1.0
+"""Seconds until the prefix is read again while a compile works in it."""
 
 
 class ModelsScreen(AppScreen):
@@ -69,8 +70,10 @@ class ModelsScreen(AppScreen):
         listing = self.query_one(ModelList)
         listing.show(models, self._filter)
         if self._select:
-            listing.select(self._select)
-            self._select = ""
+            wanted, self._select = self._select, ""
+            if not listing.select(wanted):
+                self.say(f"{wanted} is not here yet: choose how to compile it")
+                self.post_message(OpenCompile(wanted))
 
     def on_row_moved(self, event: RowMoved) -> None:
         """Show the details of the row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
@@ -13,7 +14,7 @@ from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_al
 from hyperdex_tui.backend.progress import JobProgress
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.messages import GoBack, OpenCompile, OpenGenerate, OpenInstructions, OpenMemory
+from hyperdex_tui.messages import GoBack, OpenCompile, OpenGenerate, OpenInstructions, OpenMemory, RowMoved
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.log_list import LogList
 from hyperdex_tui.widgets.painted import Line, Pane, line
@@ -21,6 +22,9 @@ from hyperdex_tui.widgets.phases import PhaseTable
 
 _POLL_S = 0.1
 _LIFE_CHECK_S = 1.0
+_LOG_ROWS = 3
+_LOG_COLUMNS = 17
+"""Cells of time, phase and sign before the text of a log line."""
 
 
 class RunScreen(AppScreen):
@@ -46,6 +50,7 @@ class RunScreen(AppScreen):
         yield Pane(id="run-headline")
         yield PhaseTable()
         yield LogList()
+        yield Pane(id="log-line")
 
     def on_mount(self) -> None:
         """Read what is there; poll only while more is due."""
@@ -90,6 +95,16 @@ class RunScreen(AppScreen):
         self.query_one("#run-headline", Pane).show(self._headline())
         self.query_one(PhaseTable).show(self.progress, self._now_s())
         self.query_one(LogList).show(self.progress.log)
+
+    def on_row_moved(self, event: RowMoved) -> None:
+        """The whole text of a line that the list had to cut."""
+        lines = self.progress.log
+        text = lines[event.row].text if 0 <= event.row < len(lines) else ""
+        width = max(20, self.size.width - 2)
+        fits = cell_len(text) <= width - _LOG_COLUMNS
+        pane = self.query_one("#log-line", Pane)
+        pane.display = not fits
+        pane.show([] if fits else [line((part, "dim")) for part in wrap(text, width, _LOG_ROWS)])
 
     def _headline(self) -> list[Line]:
         progress = self.progress

@@ -47,12 +47,13 @@ class ModelList(RowList):
                 return index
         return 0
 
-    def select(self, model_id: str) -> None:
-        """Put the cursor on a model."""
+    def select(self, model_id: str) -> bool:
+        """Put the cursor on a model; False when it is not there."""
         for index, row in enumerate(self._rows):
             if row.model_id == model_id:
                 self.move_to(index)
-                return
+                return True
+        return False
 
     @property
     def current(self) -> Entry | None:
