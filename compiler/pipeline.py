@@ -26,7 +26,6 @@ from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import ArtifactError, CheckpointError, HyperDexError
 from compiler.events import Listener
 from compiler.graph.architectures import is_harmless
-from compiler.mapping.plan import table_region_name
 from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
 from compiler.reporting import Reporter
 from compiler.source import SourceRef
@@ -61,7 +60,7 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
             revision = _download(folder, options, report)
             config = _read_local_config(folder)
             plan = make_plan(config, options)
-        with report.phase(2, f"{len(plan.graph.parameters)} tensors"):
+        with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
             checkpoint = _convert(folder, plan, options, report)
         with report.phase(3, f"{options.num_devices} devices, {plan.mapping.memory_map.channels} channels each"):
             param_fingerprint = _map(folder, build, plan, options, checkpoint, revision, report)
@@ -108,7 +107,7 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
     from compiler.checkpoint.convert import check_range, convert
     from compiler.checkpoint.converted import load_converted
     from compiler.checkpoint.fingerprint import is_up_to_date
-    from compiler.checkpoint.tensors import TensorSpec
+    from compiler.graph.tensors import tensor_specs
 
     current, reason = is_up_to_date(folder.ckpt)
     if current and not options.force:
@@ -119,14 +118,9 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         report.skip(reason)
         return model.fingerprint
     report.message("forced" if current else reason)
-    specs = [
-        TensorSpec(parameter.name, parameter.shape, parameter.aliases, source=parameter.source)
-        for parameter in plan.graph.parameters
-        if parameter.rope is None
-    ]
     model = convert(
         folder.ckpt,
-        specs,
+        tensor_specs(plan.graph),
         plan.config,
         plan.graph.architecture,
         plan.dtype,
@@ -150,6 +144,7 @@ def _map(
     from compiler.artifacts.writer import ParamWriter, write_param_build
     from compiler.checkpoint.binary import open_model
     from compiler.mapping.fill import BLOCK_BYTES, device_blocks
+    from compiler.mapping.sources import Sources
     from compiler.mapping.verify import verify_contents, verify_map
     from compiler.workspace import ensure_free_space, publish_folder
 
@@ -174,15 +169,14 @@ def _map(
     report.message(reason or "forced")
     memory_map = plan.mapping.memory_map
     verify_map(memory_map, plan.graph)
-    ropes = {table_region_name(p.name): p.rope for p in plan.graph.parameters if p.rope is not None}
     total = memory_map.file_bytes * memory_map.channels * memory_map.num_devices
     ensure_free_space(folder.path, total)
-    model = open_model(folder.ckpt)
+    sources = Sources(plan.graph, open_model(folder.ckpt))
     block_bytes = BLOCK_BYTES // 8 if options.low_memory_usage else BLOCK_BYTES
 
     def fill(device: int, writer: ParamWriter) -> None:
         done = device * (total // memory_map.num_devices)
-        for block in device_blocks(memory_map, model, ropes, device, block_bytes):
+        for block in device_blocks(memory_map, sources, device, block_bytes):
             writer.write(block.address, block.content)
             report.progress(
                 done + (block.address * memory_map.channels) + block.content.nbytes, total, "bytes", block.region.source
@@ -191,7 +185,7 @@ def _map(
     with publish_folder(folder.param(build)) as temporary:
         write_param_build(temporary, manifest, memory_map, fill)
         with _channel_reader(temporary, memory_map.num_devices) as read:
-            compared = verify_contents(memory_map, model, ropes, read)
+            compared = verify_contents(memory_map, sources, read)
     report.progress(total, total, "bytes", SourceRef())
     report.message(f"verified: no overlap, aligned, complete; {compared} elements read back")
     return manifest.fingerprint

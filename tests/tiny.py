@@ -38,7 +38,23 @@ OPT: dict[str, Any] = {
     "num_hidden_layers": 2,
 }
 OPT_350M = {**OPT, "word_embed_proj_dim": 20, "do_layer_norm_before": False}
-CONFIGS = {"llama": LLAMA, "llama-tied-mqa": LLAMA_TIED_MQA, "opt": OPT, "opt-350m": OPT_350M}
+_COMMON = {key: LLAMA[key] for key in LLAMA if key not in ("architectures", "attention_bias", "mlp_bias")}
+
+
+def _tiny(architecture: str, **fields: Any) -> dict[str, Any]:
+    return {**_COMMON, "architectures": [architecture], **fields}
+
+
+CONFIGS = {
+    "llama": LLAMA,
+    "llama-tied-mqa": LLAMA_TIED_MQA,
+    "opt": OPT,
+    "opt-350m": OPT_350M,
+    "mistral": _tiny("MistralForCausalLM", sliding_window=3),
+    "ministral": _tiny("MinistralForCausalLM", sliding_window=3, layer_types=["full_attention", "sliding_attention"]),
+    "qwen2": _tiny("Qwen2ForCausalLM", sliding_window=2, use_sliding_window=True, max_window_layers=1),
+    "qwen3": _tiny("Qwen3ForCausalLM", head_dim=10),
+}
 
 
 def tiny_graph(name: str, fusion: bool = True, reorder: bool = True) -> Graph:
@@ -53,11 +69,24 @@ class RandomTensors:
     graph: Graph
 
     def array(self, name: str) -> Stored:
-        """Values near 0, or near 1 for the weight of a norm."""
-        parameter = self.graph.parameter(name)
+        """A tensor of the checkpoint: values near 0, or near 1 for the weight of a norm."""
+        kind, shape = self._tensors()[name]
         chosen = np.random.default_rng(zlib.crc32(name.encode()))
-        values = chosen.standard_normal(parameter.shape).astype(np.float32) * np.float32(0.2)
-        return values + 1 if parameter.kind == "norm" and name.endswith("weight") else values
+        values = chosen.standard_normal(shape).astype(np.float32) * np.float32(0.2)
+        return values + 1 if kind == "norm" and name.endswith("weight") else values
+
+    def parameter(self, name: str) -> Stored:
+        """A parameter of the graph: what of the tensors belongs to it, in its own shape."""
+        parameter = self.graph.parameter(name)
+        arrays = [self.array(tensor) for tensor, _ in parameter.tensors]
+        whole = np.concatenate(arrays).T if parameter.transposed else np.concatenate(arrays)
+        if parameter.cut is not None:
+            groups = whole.reshape(-1, parameter.cut.period, *whole.shape[1:])
+            whole = groups[:, parameter.cut.first : parameter.cut.first + parameter.cut.count]
+        return np.ascontiguousarray(whole).reshape(parameter.shape)
+
+    def _tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {name: (each.kind, shape) for each in self.graph.parameters for name, shape in each.tensors}
 
     def dtype(self, name: str) -> DType:
         """Always float32."""

@@ -58,18 +58,34 @@ class Rope:
         return dict(self.options)[name]
 
 
-def read_rope(config: CheckpointConfig, head_dim: int, max_positions: int, default_theta: float) -> Rope:
+def read_rope(
+    config: CheckpointConfig,
+    head_dim: int,
+    max_positions: int,
+    default_theta: float,
+    default_partial: float = 1.0,
+    layer_type: str = "",
+) -> Rope:
     """Read the rotation from either dialect.
+
+    Args:
+        default_partial: `partial_rotary_factor` where the config has none.
+        layer_type: key of `rope_parameters` where each kind of layer has its own.
 
     Raises:
         UnsupportedModelError: unknown kind, a missing or senseless number.
     """
     table = {**config.table("rope_scaling"), **config.table("rope_parameters")}
+    nested = table.get(layer_type) if layer_type else None
+    table = dict(nested) if isinstance(nested, Mapping) else table
     kind = table.get("rope_type", table.get("type", "default"))
+    kind = "longrope" if kind == "su" else kind  # its name before it had one
     if kind not in ROPE_KINDS:
         raise UnsupportedModelError(f"config.json: rope_type is {str(kind)[:60]!r}; known are {', '.join(ROPE_KINDS)}")
     theta = _number(table, "rope_theta", config.number("rope_theta", 1.0, 1e12, default_theta), 1.0, 1e12)
-    partial = _number(table, "partial_rotary_factor", config.number("partial_rotary_factor", 0.0, 1.0, 1.0), 0.0, 1.0)
+    partial = _number(
+        table, "partial_rotary_factor", config.number("partial_rotary_factor", 0.0, 1.0, default_partial), 0.0, 1.0
+    )
     rotary_dim = int(head_dim * partial)
     if rotary_dim < 2 or rotary_dim % 2:
         raise UnsupportedModelError(

@@ -15,30 +15,33 @@ from compiler.isa.spec import RopeStyle
 
 Vector = NDArray[np.float32]
 
-BLOCK_COLS = 8192
-"""Columns of one partial sum. Beyond its buffer of 8192 elements einsum's order of
-addition depends on the number of rows; up to it, each row is summed alike."""
+LANES = 16
+"""Running sums of a dot product: column c is added to sum c % LANES."""
 
 
 def dot_rows(matrix: Vector, vector: Vector) -> Vector:
-    """Dot product of each row with `vector`.
+    """Dot product of each row with `vector`: the definition, which `kernel_ir` computes fast.
+
+    Products are rounded, then added in ascending order of columns to LANES
+    running sums; then the upper half of the sums is added to the lower half
+    until one is left. A row's result depends on nothing but the row and `vector`.
 
     Args:
-        matrix: [channels, slots, cols], contiguous along cols.
+        matrix: [rows, cols].
         vector: [cols].
 
     Returns:
-        [slots, channels]: partial sums of BLOCK_COLS columns, added in ascending order.
+        [rows].
     """
-    cols = vector.shape[0]
-    if cols <= BLOCK_COLS:
-        result: Vector = np.einsum("crk,k->rc", matrix, vector)
-        return result
-    total: Vector = np.einsum("crk,k->rc", matrix[:, :, :BLOCK_COLS], vector[:BLOCK_COLS])
-    for begin in range(BLOCK_COLS, cols, BLOCK_COLS):
-        end = begin + BLOCK_COLS
-        total += np.einsum("crk,k->rc", matrix[:, :, begin:end], vector[begin:end])
-    return total
+    rows, cols = matrix.shape
+    groups = -(-cols // LANES)
+    products = np.zeros((rows, groups * LANES), dtype=np.float32)
+    np.multiply(matrix, vector, out=products[:, :cols])
+    sums: Vector = np.add.reduce(products.reshape(rows, groups, LANES), axis=1, dtype=np.float32)
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    return sums[:, 0]
 
 
 def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: int) -> Vector:
@@ -65,19 +68,26 @@ def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: 
     return result.reshape(-1)
 
 
-def softmax(vector: Vector, scale: float) -> Vector:
-    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale."""
+def softmax(vector: Vector, scale: float, slope: np.float32 | None = None, first: int = 0) -> Vector:
+    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + slope * index; 0 before `first`."""
     scaled = vector * np.float32(scale)
+    if slope is not None:
+        scaled += slope * np.arange(vector.shape[0], dtype=np.float32)
+    if first > 0:
+        scaled[:first] = -np.inf
     powers = np.exp(scaled - scaled.max())
     result: Vector = powers * (np.float32(1.0) / np.add.reduce(powers))
     return result
 
 
-def layernorm(vector: Vector, eps: float, weight: Vector | None, bias: Vector | None) -> Vector:
-    """(a - mean) * (1 / sqrt(var + eps)) * weight + bias with the biased variance."""
-    length = np.float32(vector.shape[0])
-    centred = vector - np.add.reduce(vector) / length
+def layernorm(vector: Vector, eps: float, weight: Vector | None, bias: Vector | None, of: Vector) -> Vector:
+    """(a - mean) * (1 / sqrt(var + eps)) * weight + bias with mean and biased variance of `of`, usually a itself."""
+    length = np.float32(of.shape[0])
+    mean = np.add.reduce(of) / length
+    centred = of - mean
     variance = np.add.reduce(centred * centred) / length
+    if of is not vector:
+        centred = vector - mean
     result: Vector = centred * (np.float32(1.0) / np.sqrt(variance + np.float32(eps)))
     if weight is not None:
         result *= weight
@@ -86,9 +96,9 @@ def layernorm(vector: Vector, eps: float, weight: Vector | None, bias: Vector | 
     return result
 
 
-def rmsnorm(vector: Vector, eps: float, weight: Vector | None) -> Vector:
-    """a * (1 / sqrt(mean(a * a) + eps)) * weight."""
-    square = np.add.reduce(vector * vector) / np.float32(vector.shape[0])
+def rmsnorm(vector: Vector, eps: float, weight: Vector | None, of: Vector) -> Vector:
+    """a * (1 / sqrt(mean(of * of) + eps)) * weight; `of` is usually a itself."""
+    square = np.add.reduce(of * of) / np.float32(of.shape[0])
     result: Vector = vector * (np.float32(1.0) / np.sqrt(square + np.float32(eps)))
     if weight is not None:
         result *= weight

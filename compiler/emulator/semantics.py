@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.emulator.arithmetic import Vector, layernorm, rmsnorm, rotate, softmax
+from compiler.emulator.arithmetic import Vector, rotate, softmax
+from compiler.emulator.arithmetic import layernorm as _layernorm
+from compiler.emulator.arithmetic import rmsnorm as _rmsnorm
 from compiler.emulator.sampling import Sampler
 from compiler.emulator.state import EngineVector, State
 from compiler.emulator.trap import Trap
@@ -145,19 +147,19 @@ def vrope(state: State, o: Operands) -> None:
 
 
 def layernorm_(state: State, o: Operands) -> None:
-    _layernorm(state, o, state.read(o.a, o.length))
+    _norm_parts(state, o, layernorm=True)
 
 
 def rmsnorm_(state: State, o: Operands) -> None:
-    _rmsnorm(state, o, state.read(o.a, o.length))
+    _norm_parts(state, o, layernorm=False)
 
 
 def add_layernorm(state: State, o: Operands) -> None:
-    _layernorm(state, o, _add_residual(state, o))
+    _norm(state, o, _add_residual(state, o), layernorm=True)
 
 
 def add_rmsnorm(state: State, o: Operands) -> None:
-    _rmsnorm(state, o, _add_residual(state, o))
+    _norm(state, o, _add_residual(state, o), layernorm=False)
 
 
 def _add_residual(state: State, o: Operands) -> list[Vector]:
@@ -167,23 +169,44 @@ def _add_residual(state: State, o: Operands) -> list[Vector]:
     return state.write(o.sum, [x + y for x, y in zip(a, b, strict=True)])
 
 
-def _layernorm(state: State, o: Operands, inputs: list[Vector]) -> None:
-    weights, biases = state.take_vector(o.weight, o.length), state.take_vector(o.bias, o.length)
-    results = [
-        layernorm(x, o.eps, weights[i] if weights else None, biases[i] if biases else None)
-        for i, x in enumerate(inputs)
-    ]
+def _norm_parts(state: State, o: Operands, layernorm: bool) -> None:
+    if o.heads > 1 and (o.length % o.heads or o.of_length):
+        raise Trap(f"{o.length} elements cannot be normalised as {o.heads} heads of one vector")
+    of = state.read(o.of, o.of_length) if o.of_length else None
+    _norm(state, o, state.read(o.a, o.length), layernorm, max(1, o.heads), of)
+
+
+def _norm(
+    state: State, o: Operands, inputs: list[Vector], layernorm: bool, heads: int = 1, of: list[Vector] | None = None
+) -> None:
+    weights = state.take_vector(o.weight, o.length)
+    biases = state.take_vector(o.bias, o.length) if layernorm else None
+    if weights is not None and o.offset:
+        weights = [weight + np.float32(o.offset) for weight in weights]
+    size = o.length // heads
+    results = []
+    for device, x in enumerate(inputs):
+        parts = []
+        for begin in range(0, o.length, size):
+            part = x[begin : begin + size]
+            weight = weights[device][begin : begin + size] if weights else None
+            bias = biases[device][begin : begin + size] if biases else None
+            source = of[device] if of else part
+            parts.append(
+                _layernorm(part, o.eps, weight, bias, source) if layernorm else _rmsnorm(part, o.eps, weight, source)
+            )
+        results.append(parts[0] if heads == 1 else np.concatenate(parts))
     state.write(o.dst, results)
 
 
-def _rmsnorm(state: State, o: Operands, inputs: list[Vector]) -> None:
-    weights = state.take_vector(o.weight, o.length)
-    state.write(o.dst, [rmsnorm(x, o.eps, weights[i] if weights else None) for i, x in enumerate(inputs)])
-
-
 def softmax_(state: State, o: Operands) -> None:
-    a = state.read(o.a, state.extent(o.length, o.length_reg))
-    state.write(o.dst, [softmax(x, o.scale) for x in a])
+    length = state.extent(o.length, o.length_reg)
+    a = state.read(o.a, length)
+    first = state.registers[o.first_reg]
+    if first >= length:
+        raise Trap(f"token {first} is the first that counts, there are {length}")
+    slopes = [slope[0] for slope in state.read(o.slope, 1)] if o.slopes else [None] * len(a)
+    state.write(o.dst, [softmax(x, o.scale, slope, first) for x, slope in zip(a, slopes, strict=True)])
 
 
 def sample(state: State, o: Operands) -> None:
@@ -213,7 +236,7 @@ def tx(state: State, o: Operands) -> None:
 def rx(state: State, o: Operands) -> None:
     state.check_write(o.dst, o.length * o.devices)
     gathered = state.link.receive(o.tag, o.length, o.devices)
-    state.write(o.dst, [gathered] * state.link.num_devices)
+    state.write(o.dst, [gathered] * len(state.lmu))
 
 
 # CTRL

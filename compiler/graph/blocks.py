@@ -1,65 +1,192 @@
-"""Building blocks that families share: attention and feed-forward networks."""
+"""Building blocks that families share: attention and feed-forward networks, as values and the nodes they make.
+
+A value names modules below its parent and says what is special about the
+block; defaults are Llama's.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.graph.builder import GraphBuilder
+from compiler.checkpoint.alibi import Alibi
+from compiler.checkpoint.rope import Rope
+from compiler.graph.activations import clip
+from compiler.graph.builder import GraphBuilder, Norm
+from compiler.graph.ir import Cut, Heads, Shape
 from compiler.isa.spec import RopeStyle
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """Self-attention of one layer: module names, biases, scale and rotation.
+class Fused:
+    """Query, key and value rows in one tensor.
 
     Attributes:
-        module: path of the attention module.
-        query, key, value, output: names of the projections below it.
-        bias: whether query, key and value have one; output_bias likewise.
-        scale: multiplies the scores.
-        rotary: value of the rotary row, "" for none.
-        rotary_dim, style: how much of each head rotates, and in which pairs.
+        name: module below the attention module.
+        grouped: for each key/value head its queries, its key, its value; else all queries, keys, values.
     """
 
-    module: str
+    name: str
+    grouped: bool = False
+
+    def cuts(self, heads: Heads) -> tuple[Cut, Cut, Cut]:
+        """Rows of the query, the key and the value."""
+        width, kv_heads = heads.head_dim, heads.num_key_value_heads
+        rows = (heads.num_attention_heads + 2 * kv_heads) * width
+        parts = kv_heads if self.grouped else 1
+        query, other, period = heads.num_attention_heads * width // parts, kv_heads * width // parts, rows // parts
+        return (
+            Cut("query", 0, query, period, rows),
+            Cut("key", query, other, period, rows),
+            Cut("value", query + other, other, period, rows),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNorm:
+    """Normalisation of queries and keys before they rotate.
+
+    Attributes:
+        over: "head" or "heads", see `GraphBuilder.head_norm`.
+        own: how heads have weights of their own: "" they share one, "matrix" one row each, else the pattern of
+            the module of each.
+    """
+
+    norm: Norm
+    query: str = "q_norm"
+    key: str = "k_norm"
+    over: str = "head"
+    own: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Self-attention.
+
+    Attributes:
+        scale: multiplies the scores.
+        bias: whether query, key and value have one; output_bias likewise.
+        name: module below the layer; query, key, value, output: projections below it.
+        fused: the one tensor of query, key and value, if it is one.
+        transposed: weights are stored as columns, then rows.
+        rope: None for none; style: which lanes it pairs.
+        alibi: linear biases, None for none.
+        head_norm: None for none.
+        window: most tokens seen, 0 for all.
+        cap: soft limit of the scores, 0 for none.
+        clip: limit of query, key and value, 0 for none.
+    """
+
     scale: float
-    bias: bool
-    output_bias: bool
+    bias: bool = False
+    output_bias: bool = False
+    name: str = "self_attn"
     query: str = "q_proj"
     key: str = "k_proj"
     value: str = "v_proj"
     output: str = "o_proj"
-    rotary: str = ""
-    rotary_dim: int = 0
+    fused: Fused | None = None
+    transposed: bool = False
+    rope: Rope | None = None
     style: RopeStyle = RopeStyle.HALF
+    alibi: Alibi | None = None
+    head_norm: HeadNorm | None = None
+    window: int = 0
+    cap: float = 0.0
+    clip: float = 0.0
 
 
-def attention(b: GraphBuilder, x: str, block: Attention, width: int) -> str:
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """down(act(gate(x)) * up(x)), or down(act(up(x))) without a gate.
+
+    Attributes:
+        inner: width inside.
+        name: module below the layer, "" for the layer itself.
+        gate: "" for none; fused: one module of gate rows, then up rows.
+        transposed: weights are stored as columns, then rows.
+    """
+
+    inner: int
+    act: str
+    bias: bool = False
+    name: str = "mlp"
+    gate: str = "gate_proj"
+    up: str = "up_proj"
+    down: str = "down_proj"
+    fused: str = ""
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What a position is, as values of the graph: the rotary row of each rope, the slopes of each alibi."""
+
+    rotary: dict[Rope, str]
+    slopes: dict[Alibi, str]
+
+
+def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int, positions: Positions) -> str:
     """Attention over all tokens so far; returns the output projection, a vector of `width`."""
-    query = b.linear(x, f"{block.module}.{block.query}", b.query(), block.bias)
-    key = b.linear(x, f"{block.module}.{block.key}", b.cache(), block.bias)
-    value = b.linear(x, f"{block.module}.{block.value}", b.cache(), block.bias)
-    if block.rotary:
-        query = b.rope(query, block.rotary, block.rotary_dim, block.style, f"{block.module}.{block.query}")
-        key = b.rope(key, block.rotary, block.rotary_dim, block.style, f"{block.module}.{block.key}")
-    b.write_cache(key, value, block.module)
-    attended = b.attend(query, block.scale, block.module)
-    return b.linear(attended, f"{block.module}.{block.output}", b.vector(width), block.output_bias)
+    module = f"{layer}.{block.name}"
+    query, key, value = _query_key_value(b, x, module, block)
+    if block.head_norm:
+        query = _head_norm(b, query, f"{module}.{block.head_norm.query}", block.head_norm)
+        key = _head_norm(b, key, f"{module}.{block.head_norm.key}", block.head_norm)
+    if block.rope:
+        row, lanes = positions.rotary[block.rope], block.rope.rotary_dim
+        query = b.rope(query, row, lanes, block.style, f"{module}.{block.query}")
+        key = b.rope(key, row, lanes, block.style, f"{module}.{block.key}")
+    b.write_cache(key, value, module)
+    slopes = positions.slopes[block.alibi] if block.alibi else ""
+    attended = b.attend(query, block.scale, module, block.window, block.cap, slopes)
+    output = f"{module}.{block.output}"
+    return b.linear(attended, output, b.vector(width), block.output_bias, transposed=block.transposed)
 
 
-def gated_mlp(b: GraphBuilder, x: str, module: str, inner: int, width: int, act: str, bias: bool) -> str:
-    """down(act(gate(x)) * up(x))."""
-    gate = b.linear(x, f"{module}.gate_proj", b.vector(inner), bias)
-    gate = b.act(gate, act, f"{module}.gate_proj")
-    up = b.linear(x, f"{module}.up_proj", b.vector(inner), bias)
-    product = b.mul(gate, up, module)
-    return b.linear(product, f"{module}.down_proj", b.vector(width), bias)
+def _query_key_value(b: GraphBuilder, x: str, module: str, block: Attention) -> tuple[str, ...]:
+    names = (block.query, block.key, block.value)
+    cuts: tuple[Cut | None, ...] = (None, None, None)
+    if block.fused:
+        names, cuts = (block.fused.name,) * 3, block.fused.cuts(b.heads)
+    results = []
+    shapes: tuple[Shape, ...] = (b.query(), b.cache(), b.cache())
+    for name, shape, cut in zip(names, shapes, cuts, strict=True):
+        path = f"{module}.{name}"
+        result = b.linear(x, path, shape, block.bias, cut=cut, transposed=block.transposed)
+        results.append(b.act(result, clip(block.clip), path) if block.clip else result)
+    return tuple(results)
 
 
-def mlp(
-    b: GraphBuilder, x: str, module: str, inner: int, width: int, act: str, bias: bool, names: tuple[str, str]
-) -> str:
-    """second(act(first(x)))."""
-    first, second = (f"{module}.{name}" for name in names)
-    hidden = b.act(b.linear(x, first, b.vector(inner), bias), act, first)
-    return b.linear(hidden, second, b.vector(width), bias)
+def _head_norm(b: GraphBuilder, x: str, module: str, block: HeadNorm) -> str:
+    shape = b.shape(x)
+    stored = (shape.heads, shape.width) if block.own == "matrix" else ()
+    return b.head_norm(x, module, block.norm, block.over, stored, "" if block.own == "matrix" else block.own)
+
+
+def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward, width: int) -> str:
+    """The feed-forward network; returns a vector of `width`."""
+    module = f"{layer}.{block.name}" if block.name else layer
+    rows = 2 * block.inner
+
+    def inner(name: str, cut: Cut | None, act: str) -> str:
+        path = f"{module}.{name}"
+        result = b.linear(x, path, b.vector(block.inner), block.bias, cut=cut, transposed=block.transposed)
+        return _activated(b, result, act, path) if act else result
+
+    if block.fused:
+        gated = inner(block.fused, Cut("gate", 0, block.inner, rows, rows), block.act)
+        up = inner(block.fused, Cut("up", block.inner, block.inner, rows, rows), "")
+        hidden = b.mul(gated, up, module)
+    elif block.gate:
+        gated = inner(block.gate, None, block.act)
+        hidden = b.mul(gated, inner(block.up, None, ""), module)
+    else:
+        hidden = inner(block.up, None, block.act)
+    return b.linear(hidden, f"{module}.{block.down}", b.vector(width), block.bias, transposed=block.transposed)
+
+
+def _activated(b: GraphBuilder, x: str, act: str, module: str) -> str:
+    if act == "relu2":  # no line follows its tail, so no table does: relu, squared
+        x = b.act(x, "relu", module)
+        return b.mul(x, x, module)
+    return b.act(x, act, module)

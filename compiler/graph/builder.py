@@ -7,11 +7,31 @@ must have can not differ from what the program reads.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
+from compiler.checkpoint.alibi import Alibi, GeneratedTable
 from compiler.checkpoint.rope import Rope
-from compiler.graph.ir import Graph, Heads, Node, Parameter, Shape, Spread, attributes
+from compiler.graph.activations import softcap
+from compiler.graph.ir import Cut, Graph, Heads, Node, Parameter, Shape, Spread, attributes
 from compiler.isa.spec import RopeStyle
 from compiler.source import SourceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A normalisation.
+
+    Attributes:
+        kind: "layernorm" or "rmsnorm".
+        weight, bias: whether it has them.
+        offset: added to the weight (Gemma stores weight - 1).
+    """
+
+    kind: str
+    eps: float
+    weight: bool = True
+    bias: bool = False
+    offset: float = 0.0
 
 
 class GraphBuilder:
@@ -43,6 +63,7 @@ class GraphBuilder:
             num_layers,
             vocab_size,
             max_positions,
+            self.prefix,
         )
 
     def vector(self, width: int) -> Shape:
@@ -57,6 +78,10 @@ class GraphBuilder:
         """Shape of all key or value heads."""
         return Shape(Spread.CACHE, self.heads.num_key_value_heads, self.heads.head_dim)
 
+    def shape(self, value: str) -> Shape:
+        """Shape of a value."""
+        return self._shapes[value]
+
     def embed(self, module: str, rows: int, width: int, index: str, first_row: int = 0) -> str:
         """Row of table `module`.weight [rows, width] by "token" or "position"."""
         table = self._declare(f"{module}.weight", "embedding", (rows, width), module, first_row)
@@ -64,32 +89,77 @@ class GraphBuilder:
 
     def rotary(self, rope: Rope, positions: int) -> str:
         """Cosines and sines of this position; declares a generated table."""
-        name = "rotary.table"
-        source = SourceRef("rotary", "", -1)
-        self._parameters[name] = Parameter(name, "table", (positions, rope.rotary_dim), source, rope=rope)
+        name = self._generate("rotary", rope, (positions, rope.rotary_dim))
         return self._add("rotary", (), self.vector(rope.rotary_dim), "rotary", {"table": name})
 
-    def linear(self, x: str, module: str, shape: Shape, bias: bool, weight_module: str = "") -> str:
-        """weight @ x, then `bias` as an op of its own when there is one."""
+    def slopes(self, alibi: Alibi) -> str:
+        """Slope of each head's linear bias; declares a generated table."""
+        name = self._generate("alibi", alibi, (1, len(alibi.slopes)))
+        return self._add("slopes", (), Shape(Spread.QUERY, len(alibi.slopes), 1), "alibi", {"table": name})
+
+    def linear(
+        self,
+        x: str,
+        module: str,
+        shape: Shape,
+        bias: bool,
+        weight_module: str = "",
+        cut: Cut | None = None,
+        transposed: bool = False,
+    ) -> str:
+        """weight @ x, then `bias` as an op of its own when there is one; `cut` says which rows of both."""
         owner = weight_module or module
-        weight_shape = (shape.size, self._shapes[x].size)
-        kind = self._parameters[f"{owner}.weight"].kind if f"{owner}.weight" in self._parameters else "weight"
-        weight = self._declare(f"{owner}.weight", kind, weight_shape, owner)
+        tensor = f"{owner}.weight"
+        kind = self._parameters[tensor].kind if tensor in self._parameters else "weight"
+        dimensions = (shape.size, self._shapes[x].size)
+        weight = self._declare(tensor, kind, dimensions, owner, cut=cut, transposed=transposed)
         result = self._add("linear", (x,), shape, module, {"weight": weight})
         if bias:
-            name = self._declare(f"{module}.bias", "bias", (shape.size,), module)
+            name = self._declare(f"{module}.bias", "bias", (shape.size,), module, cut=cut)
             result = self._add("bias", (result,), shape, module, {"bias": name})
         return result
 
-    def norm(self, x: str, module: str, kind: str, eps: float, weight: bool = True, bias: bool = False) -> str:
-        """ "layernorm" or "rmsnorm" of x."""
-        width = self._shapes[x].size
+    def norm(self, x: str, module: str, norm: Norm) -> str:
+        """A vector, normalised."""
+        return self._norm(x, module, norm, (self._shapes[x].size,))
+
+    def head_norm(
+        self, x: str, module: str, norm: Norm, over: str, stored_shape: tuple[int, ...] = (), parts: str = ""
+    ) -> str:
+        """Query or key heads, normalised.
+
+        Args:
+            over: "head": each by itself; "heads": all as one vector.
+            stored_shape: of the weight; () for one weight of head_dim shared by the heads, or one vector over all.
+            parts: pattern of the module of each head's own weight, with {} for the head; "" for one tensor.
+        """
+        shape = self._shapes[x]
+        own = bool(stored_shape or parts or over == "heads")
+        names = tuple(f"{module}.{parts.format(head)}" for head in range(shape.heads)) if parts else ()
+        weight = (shape.size if own else shape.width,)
+        return self._norm(x, module, norm, weight, over, stored_shape, names)
+
+    def _norm(
+        self,
+        x: str,
+        module: str,
+        norm: Norm,
+        shape: tuple[int, ...],
+        over: str = "",
+        stored_shape: tuple[int, ...] = (),
+        parts: tuple[str, ...] = (),
+    ) -> str:
         roles = {}
-        if weight:
-            roles["weight"] = self._declare(f"{module}.weight", "norm", (width,), module)
-        if bias:
-            roles["bias"] = self._declare(f"{module}.bias", "norm", (width,), module)
-        return self._add("norm", (x,), self._shapes[x], module, roles, kind=kind, eps=eps)
+        for role, present in (("weight", norm.weight), ("bias", norm.bias)):
+            if present:
+                tensors = tuple(f"{part}.{role}" for part in parts)
+                roles[role] = self._declare(
+                    f"{module}.{role}", "norm", shape, module, stored_shape=stored_shape, parts=tensors
+                )
+        values: dict[str, int | float | str] = {"kind": norm.kind, "eps": norm.eps, "over": over}
+        if norm.offset:
+            values["offset"] = norm.offset
+        return self._add("norm", (x,), self._shapes[x], module, roles, **values)
 
     def act(self, x: str, function: str, module: str) -> str:
         """Activation function by its Hugging Face name."""
@@ -103,6 +173,15 @@ class GraphBuilder:
         """a * b."""
         return self._add("mul", (a, b), self._shapes[a], module)
 
+    def scale(self, x: str, factor: float, module: str, rounded: bool = False) -> str:
+        """x times a constant, which `rounded` rounds to the build's dtype first; x itself for 1."""
+        if factor == 1.0:
+            return x
+        values: dict[str, int | float | str] = {"scale": factor}
+        if rounded:
+            values["rounded"] = 1
+        return self._add("scale", (x,), self._shapes[x], module, {}, **values)
+
     def rope(self, x: str, rotary: str, rotary_dim: int, style: RopeStyle, module: str) -> str:
         """Rotate each head of x."""
         return self._add("rope", (x, rotary), self._shapes[x], module, rotary_dim=rotary_dim, style=int(style))
@@ -112,24 +191,54 @@ class GraphBuilder:
         self._add("write_key", (key,), None, module, layer=self.layer)
         self._add("write_value", (value,), None, module, layer=self.layer)
 
-    def attend(self, query: str, scale: float, module: str) -> str:
-        """Attention of the query over the caches of the current layer."""
+    def attend(self, query: str, scale: float, module: str, window: int = 0, cap: float = 0.0, slopes: str = "") -> str:
+        """Attention of the query over the caches of the current layer.
+
+        Args:
+            window: most tokens it sees, 0 for all.
+            cap: soft limit of the scaled scores, 0 for none.
+            slopes: value of the heads' linear biases, "" for none.
+        """
         shape = Shape(Spread.SCORES, self.heads.num_attention_heads, 0)
-        scores = self._add("scores", (query,), shape, module, layer=self.layer)
-        scaled = self._add("scale", (scores,), shape, module, scale=scale)
-        weights = self._add("softmax", (scaled,), shape, module, scale=1.0)
+        if cap:
+            act = softcap(cap, scale)
+            scaled = self._add("scores", (query,), shape, module, layer=self.layer, act=act)
+        else:
+            scores = self._add("scores", (query,), shape, module, layer=self.layer)
+            scaled = self._add("scale", (scores,), shape, module, scale=scale)
+        values = {"window": window} if window else {}
+        inputs = (scaled, slopes) if slopes else (scaled,)
+        weights = self._add("softmax", inputs, shape, module, {}, scale=1.0, **values)
         return self._add("attend", (weights,), self.query(), module, layer=self.layer)
 
     def sample(self, logits: str) -> None:
         """Choose the next token."""
         self._add("sample", (logits,), None, "sample")
 
-    def _declare(self, name: str, kind: str, shape: tuple[int, ...], module: str, first_row: int = 0) -> str:
+    def _generate(self, stem: str, table: GeneratedTable, shape: tuple[int, ...]) -> str:
+        count = sum(name.startswith(stem) for name in self._parameters)
+        name = f"{stem}.table" if not count else f"{stem}.table.{count + 1}"
+        self._parameters[name] = Parameter(name, "table", shape, SourceRef(stem, "", -1), generated=table)
+        return name
+
+    def _declare(
+        self,
+        tensor: str,
+        kind: str,
+        shape: tuple[int, ...],
+        module: str,
+        first_row: int = 0,
+        cut: Cut | None = None,
+        transposed: bool = False,
+        stored_shape: tuple[int, ...] = (),
+        parts: tuple[str, ...] = (),
+    ) -> str:
+        name = f"{tensor}[{cut.label}]" if cut else tensor
         if name not in self._parameters:
-            bare = name.removeprefix(self.prefix)
-            aliases = (bare,) if bare != name else ()
-            source = SourceRef(module, name, self.layer)
-            self._parameters[name] = Parameter(name, kind, shape, source, aliases, first_row)
+            source = SourceRef(module, parts[0] if parts else tensor, self.layer)
+            self._parameters[name] = Parameter(
+                name, kind, shape, source, first_row, None, cut, transposed, stored_shape, parts
+            )
         return name
 
     def _add(

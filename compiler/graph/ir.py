@@ -8,11 +8,11 @@ the only state: `write_key` and `write_value` append to them, `scores` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from compiler.checkpoint.rope import Rope
+from compiler.checkpoint.alibi import GeneratedTable
 from compiler.source import SourceRef
 
 NO_SOURCE = SourceRef()
@@ -50,26 +50,76 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """A tensor the graph reads.
+class Cut:
+    """Which rows of a checkpoint tensor a parameter is: `count` of every `period`, from `first` on.
+
+    A fused projection is several parameters, each a cut of the same tensor.
 
     Attributes:
-        name: Hugging Face tensor name, or a name of our own for a generated table.
+        label: tells the cuts of one tensor apart.
+        tensor_rows: rows of the whole tensor, a multiple of `period`.
+    """
+
+    label: str
+    first: int
+    count: int
+    period: int
+    tensor_rows: int
+
+    def pieces(self, row: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Rows [row, row + count) of the parameter as runs (offset from `row`, row of the tensor, length)."""
+        done = 0
+        while done < count:
+            group, inside = divmod(row + done, self.count)
+            length = min(self.count - inside, count - done)
+            yield done, group * self.period + self.first + inside, length
+            done += length
+
+    def parameter_row(self, tensor_row: int) -> int:
+        """The row of the parameter that is this row of the tensor."""
+        group, inside = divmod(tensor_row, self.period)
+        return group * self.count + inside - self.first
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A tensor the graph reads, or a part of one.
+
+    Attributes:
+        name: Hugging Face tensor name, with the label of a cut behind it; a name of our own for a generated table.
         kind: "embedding", "weight", "bias", "norm" or "table".
         shape: rows, then columns; vectors have one dimension.
         source: module and tensor.
-        aliases: other spellings under which checkpoints hold it.
         first_row: rows of the tensor to skip (OPT's position table).
-        rope: for a table, the rotation to compute it from; nothing is read.
+        generated: for a table, what to compute it from; nothing is read.
+        cut: the rows of the tensor that it is, None for all.
+        transposed: the tensor is stored as columns, then rows.
+        stored_shape: of a tensor stored in more dimensions, () for `shape`.
+        parts: tensors whose rows, one behind the other, are the parameter; () for one tensor.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     source: SourceRef
-    aliases: tuple[str, ...] = ()
     first_row: int = 0
-    rope: Rope | None = None
+    generated: GeneratedTable | None = None
+    cut: Cut | None = None
+    transposed: bool = False
+    stored_shape: tuple[int, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Name and shape of the checkpoint tensors it is read from."""
+        if self.generated is not None:
+            return ()
+        if self.parts:
+            return tuple((part, (self.shape[0] // len(self.parts), *self.shape[1:])) for part in self.parts)
+        shape = self.stored_shape or self.shape
+        if self.cut is not None:
+            shape = (self.cut.tensor_rows, *shape[1:])
+        return ((self.source.tensor, shape[::-1] if self.transposed else shape),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +183,7 @@ class Graph:
         parameters: in the order of first use.
         heads: the attention heads.
         num_layers, vocab_size, max_positions: as in the config.
+        prefix: the part of tensor names that some checkpoints leave out.
     """
 
     architecture: str
@@ -143,6 +194,7 @@ class Graph:
     num_layers: int
     vocab_size: int
     max_positions: int
+    prefix: str = ""
 
     def parameter(self, name: str) -> Parameter:
         """The parameter called `name`; KeyError when there is none."""

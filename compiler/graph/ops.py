@@ -17,7 +17,7 @@ class OpSpec:
     """One row.
 
     Attributes:
-        inputs: for each input the spreads it may have.
+        inputs: for each input the spreads it may have; `optional_input` may follow.
         outputs: number of values written.
         required, optional: roles of parameters.
         attributes: keys that must be present; `optional_attributes` may be.
@@ -33,6 +33,7 @@ class OpSpec:
     optional: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     optional_attributes: tuple[str, ...] = ()
+    optional_input: tuple[Spread, ...] = ()
     elementwise: bool = False
 
 
@@ -43,6 +44,7 @@ OPS: dict[str, OpSpec] = {
     for spec in (
         OpSpec("embed", (), 1, "Row of a table, by token or position.", required=("table",), attributes=("index",)),
         OpSpec("rotary", (), 1, "Cosines and sines of this position.", required=("table",)),
+        OpSpec("slopes", (), 1, "Slope of each head's linear bias.", required=("table",)),
         OpSpec(
             "linear",
             ((_V, _Q),),
@@ -51,18 +53,20 @@ OPS: dict[str, OpSpec] = {
             required=("weight",),
             optional=("bias",),
             optional_attributes=("act", "style", "rotary_dim"),
+            optional_input=(_V,),
         ),
         OpSpec("bias", (_ANY,), 1, "x + bias.", required=("bias",), elementwise=True),
-        OpSpec("act", ((_V,),), 1, "Activation function.", attributes=("act",), elementwise=True),
+        OpSpec("act", (_ANY,), 1, "Activation function.", attributes=("act",), elementwise=True),
         OpSpec("add", ((_V,), (_V,)), 1, "a + b.", elementwise=True),
         OpSpec("mul", ((_V,), (_V,)), 1, "a * b.", elementwise=True),
         OpSpec(
             "norm",
-            ((_V,),),
+            (_ANY,),
             1,
-            "Layer or RMS normalisation.",
+            "Layer or RMS normalisation with weight + offset; of a vector, of each head, or of all heads as one.",
             optional=("weight", "bias"),
             attributes=("kind", "eps"),
+            optional_attributes=("offset", "over"),
         ),
         OpSpec(
             "add_norm",
@@ -71,13 +75,37 @@ OPS: dict[str, OpSpec] = {
             "sum = a + b, and its normalisation; outputs are (normalised, sum).",
             optional=("weight", "bias"),
             attributes=("kind", "eps"),
+            optional_attributes=("offset",),
         ),
         OpSpec("rope", ((_Q, _C), (_V,)), 1, "Rotate each head by the rotary row.", attributes=("style", "rotary_dim")),
         OpSpec("write_key", ((_C,),), 0, "Append to the key cache of a layer.", attributes=("layer",)),
         OpSpec("write_value", ((_C,),), 0, "Append to the value cache of a layer.", attributes=("layer",)),
-        OpSpec("scores", ((_Q,),), 1, "query . key for every cached token.", attributes=("layer",)),
-        OpSpec("scale", ((_S,),), 1, "Scores times a constant.", attributes=("scale",)),
-        OpSpec("softmax", ((_S,),), 1, "Softmax over the cached tokens of scale * x.", attributes=("scale",)),
+        OpSpec(
+            "scores",
+            ((_Q,),),
+            1,
+            "query . key for every cached token [act].",
+            attributes=("layer",),
+            optional_attributes=("act",),
+        ),
+        OpSpec(
+            "scale",
+            ((_S, _V),),
+            1,
+            "Times a constant, which `rounded` rounds to the build's dtype first.",
+            attributes=("scale",),
+            optional_attributes=("rounded",),
+        ),
+        OpSpec(
+            "softmax",
+            ((_S,),),
+            1,
+            "Softmax over the last `window` cached tokens, all without one, of scale * x [+ slope * token]. A "
+            "second input holds the slopes.",
+            attributes=("scale",),
+            optional_attributes=("window",),
+            optional_input=(_Q,),
+        ),
         OpSpec("attend", ((_S,),), 1, "Sum of cached values weighted by probability.", attributes=("layer",)),
         OpSpec("sample", ((_V,),), 0, "Choose the next token from the logits."),
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint.rope import rotary_table
+from compiler.checkpoint.alibi import generated_table
 from compiler.dtypes import DType
 from compiler.graph.activations import activation_table
 from compiler.graph.ir import Graph, Node
@@ -41,8 +41,9 @@ class ReferenceExecutor:
         self._values: dict[int, list[Array]] = {}
         self._parameters: dict[str, Array] = {}
         for parameter in graph.parameters:
-            table = rotary_table(parameter.rope, max_length) if parameter.rope else load(parameter.name)
-            self._parameters[parameter.name] = round_to(table, dtype)
+            table = parameter.generated
+            values = load(parameter.name) if table is None else generated_table(table, max_length)
+            self._parameters[parameter.name] = round_to(values, dtype)
         self.trace: dict[str, Array] = {}
 
     def step(self, token: int, position: int) -> Array:
@@ -67,6 +68,8 @@ class ReferenceExecutor:
                 return [parameters["table"][first + row]]
             case "rotary":
                 return [parameters["table"][position]]
+            case "slopes":
+                return [parameters["table"][0]]
             case "linear":
                 return [self._linear(node, inputs, parameters)]
             case "bias":
@@ -78,7 +81,7 @@ class ReferenceExecutor:
             case "mul":
                 return [inputs[0] * inputs[1]]
             case "norm":
-                return [_norm(node, inputs[0], parameters)]
+                return [self._normalised(node, inputs[0], parameters)]
             case "add_norm":
                 total = round_to(inputs[0] + inputs[1], self._dtype)
                 return [_norm(node, total, parameters), total]
@@ -93,15 +96,25 @@ class ReferenceExecutor:
             case "scores":
                 query = inputs[0].reshape(-1, heads.head_dim)
                 keys = np.stack(self._keys[layer])
-                return [np.stack([_dot(keys[:, head // group], row) for head, row in enumerate(query)])]
+                scores = np.stack([_dot(keys[:, head // group], row) for head, row in enumerate(query)])
+                return [activation_table(node.text("act")).evaluate(scores) if node.text("act") else scores]
             case "scale":
-                return [inputs[0] * np.float32(node.number("scale"))]
+                factor = np.full(1, node.number("scale"), np.float32)
+                return [inputs[0] * (round_to(factor, self._dtype) if node.integer("rounded") else factor)]
             case "softmax":
-                return [np.stack([_softmax(row * np.float32(node.number("scale"))) for row in inputs[0]])]
+                return [_softmax(node, *inputs)]
             case "attend":
                 values = np.stack(self._values[layer])
                 return [np.stack([_dot(values[:, head // group].T, row) for head, row in enumerate(inputs[0])])]
         raise AssertionError(f"op {node.op} has no rule")
+
+    def _normalised(self, node: Node, x: Array, parameters: Mapping[str, Array]) -> Array:
+        if node.text("over") != "head":
+            return _norm(node, x.reshape(-1), parameters)
+        rows = x.reshape(-1, self._graph.heads.head_dim)
+        shared = {role: np.broadcast_to(w.reshape(-1, rows.shape[1]), rows.shape) for role, w in parameters.items()}
+        results = [_norm(node, row, {role: w[head] for role, w in shared.items()}) for head, row in enumerate(rows)]
+        return np.concatenate(results)
 
     def _linear(self, node: Node, inputs: list[Array], parameters: Mapping[str, Array]) -> Array:
         result = _dot(parameters["weight"], inputs[0].reshape(-1))
@@ -120,7 +133,9 @@ def _norm(node: Node, x: Array, parameters: Mapping[str, Any]) -> Array:
     length, eps = np.float32(x.size), np.float32(node.number("eps"))
     centred = x - x.sum() / length if node.text("kind") == "layernorm" else x
     scale = np.float32(1) / np.sqrt((centred * centred).sum() / length + eps)
-    result = centred * scale * parameters.get("weight", np.float32(1))
+    result = centred * scale
+    if "weight" in parameters:
+        result = result * (parameters["weight"] + np.float32(node.number("offset")))
     return np.asarray(result + parameters["bias"] if "bias" in parameters else result)
 
 
@@ -136,6 +151,12 @@ def _rope(node: Node, x: Array, rotary: Array, head_dim: int) -> Array:
     return rotated.reshape(x.shape)
 
 
-def _softmax(scores: Array) -> Array:
-    powers = np.exp(scores - scores.max())
-    return np.asarray(powers * (np.float32(1) / powers.sum()))
+def _softmax(node: Node, scores: Array, slopes: Array | None = None) -> Array:
+    """Row by row: one row per head, one column per token."""
+    scaled = scores * np.float32(node.number("scale"))
+    if slopes is not None:
+        scaled = scaled + slopes.reshape(-1, 1) * np.arange(scores.shape[1], dtype=np.float32)
+    if node.integer("window"):
+        scaled[:, : max(0, scores.shape[1] - node.integer("window"))] = -np.inf
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.stack([row * (np.float32(1) / row.sum()) for row in powers])

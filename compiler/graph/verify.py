@@ -38,9 +38,11 @@ def _table_problem(node: Node, parameters: dict[str, Parameter]) -> str:
     spec = OPS.get(node.op)
     if spec is None:
         return "unknown op"
-    inputs = len(node.inputs) - (node.op == "linear" and node.integer("rotary_dim") > 0)
-    if inputs != len(spec.inputs) or len(node.outputs) != spec.outputs:
+    more = len(node.inputs) - len(spec.inputs)
+    if more not in (0, bool(spec.optional_input)) or len(node.outputs) != spec.outputs:
         return f"{len(node.inputs)} inputs and {len(node.outputs)} outputs"
+    if node.op == "linear" and more != (node.integer("rotary_dim") > 0):
+        return f"{len(node.inputs)} inputs and {node.integer('rotary_dim')} rotated elements"
     roles = [role for role, _ in node.parameters]
     if len(set(roles)) != len(roles) or not set(spec.required) <= set(roles) <= {*spec.required, *spec.optional}:
         return f"parameter roles {roles}"
@@ -61,7 +63,9 @@ def _order_problem(node: Node, graph: Graph, written: set[str], caches: set[tupl
             return f"{name} is written twice"
         if name not in graph.shapes:
             return f"{name} has no shape"
-    for shape, allowed in zip((graph.shapes[name] for name in node.inputs), OPS[node.op].inputs, strict=False):
+    spec = OPS[node.op]
+    spreads = (*spec.inputs, spec.optional_input)
+    for shape, allowed in zip((graph.shapes[name] for name in node.inputs), spreads, strict=False):
         if shape.spread not in allowed:
             return f"an input is {shape}"
     layer = node.integer("layer", -1)
@@ -80,23 +84,30 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
         return f"outputs are {[str(shape) for shape in outputs]}, sizes {expected} follow from the inputs"
     if len(shapes) == 2 and node.op in ("add", "mul", "add_norm") and shapes[0] != shapes[1]:
         return f"inputs are {shapes[0]} and {shapes[1]}"
+    if node.op == "softmax" and len(shapes) == 2 and shapes[1] != Shape(Spread.QUERY, shapes[0].heads, 1):
+        return f"the slopes of {shapes[0].heads} heads are {shapes[1]}"
     width = outputs[0].size if outputs else 0
     for role, name in node.parameters:
-        per_element = role == "bias" or (role == "weight" and node.op in ("norm", "add_norm"))
-        if per_element and parameters[name].shape != (width,):
+        norm = node.op in ("norm", "add_norm")
+        if role != "bias" and not (role == "weight" and norm):
+            continue
+        shared = norm and node.text("over") == "head" and parameters[name].shape == (outputs[0].width,)
+        if parameters[name].shape != (width,) and not shared:
             return f"{role} {name} has shape {parameters[name].shape}, not ({width},)"
+    if node.op == "norm" and (node.text("over") in ("head", "heads")) == (shapes[0].spread is Spread.VECTOR):
+        return f"{shapes[0]} is normalised over {node.text('over') or 'all'!r}"
     return ""
 
 
 def _expected_outputs(
     node: Node, graph: Graph, shapes: list[Shape], parameters: dict[str, Parameter]
 ) -> list[int] | None:
-    if node.op in ("embed", "rotary"):
+    if node.op in ("embed", "rotary", "slopes"):
         return [parameters[node.parameter("table")].shape[1]]
     if node.op == "linear":
         rows, cols = parameters[node.parameter("weight")].shape
         return [rows] if cols == shapes[0].size else [-1]
-    if node.op in ("scores", "scale", "softmax"):
+    if node.op in ("scores", "softmax"):
         return [0]
     if node.op == "attend":
         return [graph.heads.num_attention_heads * graph.heads.head_dim]

@@ -162,6 +162,11 @@ def _norm_operands(bias: bool, residual: bool) -> tuple[Operand, ...]:
     operands.append(_stream("weight", 8, _R, optional=True, synopsis="scale stream"))
     if bias:
         operands.append(_stream("bias", 14, _R, optional=True, synopsis="shift stream"))
+    operands.append(Operand("offset", Kind.FLOAT, 7, optional=True, synopsis="added to every weight"))
+    if not residual:
+        operands.append(_count("heads", 0, 20, 12, True, "parts of a that are each normalised by themselves; 0: one"))
+        operands.append(_lmu("of", 5, _R, "of_length", optional=True, synopsis="vector whose mean and variance count"))
+        operands.append(_count("of_length", 6, optional=True, synopsis="its elements; 0: those of a count"))
     return tuple(operands)
 
 
@@ -397,8 +402,12 @@ SPECS: tuple[Spec, ...] = (
             _count("length", 3),
             Operand("scale", Kind.FLOAT, 4),
             _LENGTH_REGISTER,
+            _register("first_reg", 7, 13, _R, True, "register with the first token that counts; those before get 0"),
+            _lmu("slope", 5, _R, "slopes", optional=True, synopsis="linear bias of this head"),
+            _count("slopes", 6, 0, 1, True, "1: there is a linear bias"),
         ),
-        "dst = exp(scale*a - max(scale*a)) / sum(exp(scale*a - max(scale*a))). Tokens beyond the length are masked.",
+        "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * i. Tokens beyond the "
+        "length are masked.",
     ),
     Spec(
         "sample",

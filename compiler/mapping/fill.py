@@ -1,36 +1,23 @@
 """The contents of the channels: tensors cut, cast and interleaved as the memory map says.
 
-In: a memory map, a converted model, a device. Out: blocks of [32, elements]
+In: a memory map, the sources of its regions, a device. Out: blocks of [32, elements]
 in ascending address order, a few megabytes each whatever the model's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
-from compiler.checkpoint.rope import Rope, rotary_table
-from compiler.dtypes import FLOAT32, DType
+from compiler.dtypes import DType
+from compiler.mapping.sources import Sources
 from compiler.memory_map import CHANNELS, MemoryMap, Region
 from compiler.rounding import Stored, cast, storage
 
 BLOCK_BYTES = 8 << 20
 """Size of a block, all channels together."""
-
-
-class Tensors(Protocol):
-    """Where parameters come from; `checkpoint.binary.ModelFile` is one."""
-
-    def array(self, name: str) -> Stored:
-        """A tensor in its own shape."""
-        ...
-
-    def dtype(self, name: str) -> DType:
-        """The dtype of a tensor."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,18 +36,17 @@ class Block:
 
 
 def device_blocks(
-    memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], device: int, block_bytes: int = BLOCK_BYTES
+    memory_map: MemoryMap, sources: Sources, device: int, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Block]:
     """All parameter bytes of one device, in ascending address order.
 
     Args:
-        ropes: the rotations of generated tables, by region name.
         block_bytes: about how large a block may be.
     """
     for region in memory_map.regions:
         if not region.is_parameter:
             continue
-        source, dtype = _source(region, tensors, ropes)
+        source, dtype = sources.rows(region)
         for begin, end in _row_blocks(region, memory_map.dtype.itemsize, block_bytes):
             local = _local_rows(region, source, dtype, memory_map.dtype, device, begin, end)
             if region.layout == "rows":
@@ -69,14 +55,6 @@ def device_blocks(
             else:
                 width = -(-region.cols // CHANNELS) * memory_map.dtype.itemsize
                 yield Block(region, region.begin + begin * width, _interleave_columns(local))
-
-
-def _source(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tuple[Stored, DType]:
-    """The source tensor as rows and columns, and its dtype."""
-    if region.name in ropes:
-        return rotary_table(ropes[region.name], region.rows), FLOAT32
-    array = tensors.array(region.source.tensor)
-    return array.reshape(array.shape[0], -1), tensors.dtype(region.source.tensor)
 
 
 def _row_blocks(region: Region, itemsize: int, block_bytes: int) -> Iterator[tuple[int, int]]:

@@ -47,6 +47,11 @@ class Partition:
     local_kv_heads: int
 
     @property
+    def copies(self) -> int:
+        """Slots that hold the same key/value head."""
+        return -(-(self.heads.num_attention_heads // self.heads.num_key_value_heads) // self.group)
+
+    @property
     def local_query_heads(self) -> int:
         """Query heads on each device, padding included."""
         return self.local_kv_heads * self.group
@@ -54,9 +59,9 @@ class Partition:
     def local_size(self, shape: Shape) -> int:
         """Elements of a split value on each device, padding included."""
         if shape.spread is Spread.QUERY:
-            return self.local_query_heads * self.heads.head_dim
+            return self.local_query_heads * shape.width
         if shape.spread is Spread.CACHE:
-            return self.local_kv_heads * self.heads.head_dim
+            return self.local_kv_heads * shape.width
         return self.chunk(shape.size)
 
     def chunk(self, size: int) -> int:

@@ -171,10 +171,10 @@ class _Layout:
     def _table(self, parameter: Parameter, node: Node) -> Region:
         source_rows, width = parameter.shape
         rows = source_rows - parameter.first_row
-        if parameter.rope is not None or node.text("index") == "position":
+        if parameter.generated is not None or node.text("index") == "position":
             rows = min(rows, self.max_length)
-        replicated = parameter.rope is not None
-        cols = width if replicated else self.partition.chunk(width)
+        replicated = node.op == "rotary"
+        cols = width if replicated else self.partition.local_size(self.graph.shapes[node.outputs[0]])
         segments = []
         for device in range(self.partition.num_devices if self.with_segments else 0):
             begin = 0 if replicated else min(device * cols, width)
@@ -188,23 +188,28 @@ class _Layout:
     def _rows(self, parameter: Parameter, node: Node, role: str) -> Region:
         cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
         stride = cols if cols == 1 else self._padded(cols)
-        replicated = node.op in ("norm", "add_norm")
         shape = self.graph.shapes[node.outputs[0]]
+        replicated = node.op in ("norm", "add_norm") and shape.spread is Spread.VECTOR
         rows = shape.size if replicated else self.partition.local_size(shape)
         segments = []
-        if self.with_segments:
-            for run in self._runs(shape, replicated):
-                segments.append(Segment(run.device, run.local, 0, run.source, 0, run.count, cols))
+        for run in self._runs(parameter, shape, replicated) if self.with_segments else ():
+            pieces = parameter.cut.pieces(run.source, run.count) if parameter.cut else ((0, run.source, run.count),)
+            for offset, source, count in pieces:
+                segments.append(Segment(run.device, run.local + offset, 0, source, 0, count, cols))
         kind = parameter.kind if parameter.kind != "embedding" else "weight"
         region = Region(parameter.name, kind, 0, 0, "rows", rows, cols, stride, 1, parameter.source, tuple(segments))
         return self._place(region)
 
-    def _runs(self, shape: Shape, replicated: bool) -> Iterator[Run]:
-        if not replicated:
+    def _runs(self, parameter: Parameter, shape: Shape, replicated: bool) -> Iterator[Run]:
+        if replicated:
+            for device in range(self.partition.num_devices):
+                yield Run(device, 0, 0, shape.size)
+        elif parameter.shape[0] != shape.size:  # one weight for all heads: a copy beside each
+            for device in range(self.partition.num_devices):
+                for begin in range(0, self.partition.local_size(shape), shape.width):
+                    yield Run(device, begin, 0, shape.width)
+        else:
             yield from self.partition.runs(shape)
-            return
-        for device in range(self.partition.num_devices):
-            yield Run(device, 0, 0, shape.size)
 
     def _cache(self, kind: str, layer: int) -> Region:
         width = self.partition.heads.head_dim

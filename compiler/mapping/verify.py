@@ -8,15 +8,14 @@ reads elements back from channel contents and compares them with the source.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
-from compiler.checkpoint.rope import Rope, rotary_table
-from compiler.dtypes import FLOAT32, DType
+from compiler.dtypes import DType
 from compiler.errors import VerificationError
-from compiler.graph.ir import Graph
-from compiler.mapping.fill import Tensors
+from compiler.graph.ir import Cut, Graph, Spread
+from compiler.mapping.sources import Sources
 from compiler.memory_map import BURST_BYTES, MemoryMap, Region
 from compiler.rounding import Stored, cast, storage
 
@@ -66,7 +65,7 @@ def _verify_geometry(memory_map: MemoryMap) -> None:
 def _verify_coverage(region: Region, num_devices: int, graph: Graph) -> None:
     """Each segment is inside, none share an element, and together they hold every element needed."""
     parameter = graph.parameter(region.name.removesuffix(":table"))
-    rows = parameter.shape[0]
+    rows = parameter.cut.tensor_rows if parameter.cut else parameter.shape[0]
     cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
     where = f"memory map: region {region.name}"
     taken: dict[int, list[tuple[int, int, int, int]]] = {}
@@ -84,14 +83,26 @@ def _verify_coverage(region: Region, num_devices: int, graph: Graph) -> None:
     first, last = (parameter.first_row, parameter.first_row + region.rows) if region.layout == "embed" else (0, rows)
     by_rows = {(part.source_row, part.source_row + part.rows) for part in region.segments}
     by_cols = {(part.source_col, part.source_col + part.cols) for part in region.segments}
-    if by_cols == {(0, cols)}:
+    if parameter.cut is not None:
+        missing = _stray_row(by_rows, parameter.cut) if by_cols == {(0, cols)} else 0
+    elif by_cols == {(0, cols)}:
         missing = _gap(by_rows, first, last)
     elif by_rows == {(first, last)}:
         missing = _gap(by_cols, 0, cols)
     else:
         raise VerificationError(f"{where} is cut in both directions")
     if missing is not None:
-        raise VerificationError(f"{where}: source row or column {missing} is on no device")
+        raise VerificationError(f"{where}: source row or column {missing} is on no device, or does not belong there")
+
+
+def _stray_row(spans: set[tuple[int, int]], cut: Cut) -> int | None:
+    """The first row of a fused tensor that is held and should not be, or the other way round."""
+    wanted = (np.arange(cut.tensor_rows) - cut.first) % cut.period < cut.count
+    held = np.zeros_like(wanted)
+    for begin, end in spans:
+        held[begin:end] = True
+    wrong = np.flatnonzero(held != wanted)
+    return int(wrong[0]) if wrong.size else None
 
 
 def _gap(spans: set[tuple[int, int]], first: int, last: int) -> int | None:
@@ -106,36 +117,40 @@ def _gap(spans: set[tuple[int, int]], first: int, last: int) -> int | None:
 
 def _verify_heads(memory_map: MemoryMap, graph: Graph) -> None:
     """On every device, each local query head finds the key and value head it needs in its own slot."""
-    heads = graph.heads
-    width = heads.head_dim
-    group = heads.num_attention_heads // heads.num_key_value_heads
+    queries = {}
     for node in graph.nodes:
-        if node.op != "linear" or graph.shapes[node.outputs[0]].spread.value != "cache":
-            continue
-        cache = memory_map.region(node.parameter("weight"))
-        query = next(
-            memory_map.region(other.parameter("weight"))
-            for other in graph.nodes
-            if other.op == "linear"
-            and other.source.layer == node.source.layer
-            and graph.shapes[other.outputs[0]].spread.value == "query"
-        )
-        local_group = query.rows // cache.rows
-        for device in range(memory_map.num_devices):
-            for local in range(query.rows // width):
-                found = query.source_element(device, local * width, 0)
-                if found is None:
-                    continue
-                slot = cache.source_element(device, local // local_group * width, 0)
-                wanted = found[0] // width // group
-                if slot is None or slot[0] != wanted * width:
-                    raise VerificationError(
-                        f"memory map: {cache.name} on device {device}: query head {found[0] // width} needs "
-                        f"key/value head {wanted}, its slot holds row {slot}"
-                    )
+        if node.op == "linear" and graph.shapes[node.outputs[0]].spread is Spread.QUERY:
+            queries[node.source.layer] = node.parameter("weight")
+    for node in graph.nodes:
+        if node.op == "linear" and graph.shapes[node.outputs[0]].spread is Spread.CACHE:
+            _verify_slots(memory_map, graph, queries[node.source.layer], node.parameter("weight"))
 
 
-def verify_contents(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str, Rope], read: ReadBytes) -> int:
+def _verify_slots(memory_map: MemoryMap, graph: Graph, query_name: str, cache_name: str) -> None:
+    heads, width = graph.heads, graph.heads.head_dim
+    group = heads.num_attention_heads // heads.num_key_value_heads
+    query, cache = memory_map.region(query_name), memory_map.region(cache_name)
+    cuts = {name: graph.parameter(name).cut for name in (query_name, cache_name)}
+    local_group = query.rows // cache.rows
+
+    def head(region: Region, device: int, local: int) -> int | None:
+        """The head of the model whose first row is first in a slot."""
+        found = region.source_element(device, local * width, 0)
+        cut = cuts[region.name]
+        row = None if found is None else cut.parameter_row(found[0]) if cut else found[0]
+        return row // width if row is not None and row % width == 0 else None
+
+    for device in range(memory_map.num_devices):
+        for local in range(query.rows // width):
+            held = head(query, device, local)
+            if held is not None and head(cache, device, local // local_group) != held // group:
+                raise VerificationError(
+                    f"memory map: {cache.name} on device {device}: query head {held} needs key/value head "
+                    f"{held // group}, its slot holds {head(cache, device, local // local_group)}"
+                )
+
+
+def verify_contents(memory_map: MemoryMap, sources: Sources, read: ReadBytes) -> int:
     """Read elements of every parameter region back, corners and a random sample, on every device.
 
     Returns:
@@ -145,15 +160,13 @@ def verify_contents(memory_map: MemoryMap, tensors: Tensors, ropes: Mapping[str,
         VerificationError: an element differs from its source, or padding is not zero.
     """
     chosen = random.Random(0)
-    sources = {
-        region.name: _source_rows(region, tensors, ropes) for region in memory_map.regions if region.is_parameter
-    }
+    origins = {region.name: sources.rows(region) for region in memory_map.regions if region.is_parameter}
     compared = 0
     for device in range(memory_map.num_devices):
         for region in memory_map.regions:
             if region.is_parameter:
                 places = _sampled_places(region, chosen)
-                _compare(memory_map, region, device, sources[region.name], places, read)
+                _compare(memory_map, region, device, origins[region.name], places, read)
                 compared += len(places)
     return compared
 
@@ -187,10 +200,3 @@ def _compare(
                 f"parameters: {region.name} [{row}, {col}] of device {device} at channel {place.channel}, "
                 f"{place.address:#x} is not its source element {found}"
             )
-
-
-def _source_rows(region: Region, tensors: Tensors, ropes: Mapping[str, Rope]) -> tuple[Stored, DType]:
-    if region.name in ropes:
-        return rotary_table(ropes[region.name], region.rows), FLOAT32
-    array = tensors.array(region.source.tensor)
-    return array.reshape(array.shape[0], -1), tensors.dtype(region.source.tensor)

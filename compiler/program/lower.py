@@ -10,13 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from compiler.errors import UnsupportedModelError
 from compiler.graph.ir import Graph, Node, Spread
 from compiler.graph.rewrite import readers
 from compiler.isa.host import HostLayout, Word
-from compiler.isa.spec import STREAM_COUNT
+from compiler.isa.spec import REGISTER_COUNT, STREAM_COUNT
 from compiler.mapping.plan import Mapping, cache_region_name, table_region_name
 from compiler.memory_map import Region
-from compiler.program.virtual import Buffer, Label, Register, Slot, Virtual, VirtualInstruction, VirtualProgram
+from compiler.program.virtual import (
+    FIRST_FREE_REGISTER,
+    Buffer,
+    Label,
+    Register,
+    Slot,
+    Virtual,
+    VirtualInstruction,
+    VirtualProgram,
+)
+from compiler.rounding import round_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +73,12 @@ class _Lowering:
         self.stream = 0
         self.pending: set[int] = set()
         self.tag = 0
+        self.dtype = mapping.memory_map.dtype
+        self.windows = self._windows()
         self.rules: dict[str, Callable[[Node], None]] = {
             "embed": self._embed,
             "rotary": self._embed,
+            "slopes": self._embed,
             "linear": self._linear,
             "bias": self._bias,
             "act": self._act,
@@ -74,7 +90,7 @@ class _Lowering:
             "write_key": self._write_cache,
             "write_value": self._write_cache,
             "scores": self._deferred,
-            "scale": self._deferred,
+            "scale": self._scale,
             "softmax": self._deferred,
             "attend": self._attend,
             "sample": self._sample,
@@ -169,6 +185,16 @@ class _Lowering:
         self.node = reader
         return Located(whole, size, False)
 
+    def _windows(self) -> dict[int, int]:
+        """Register with the first token of each attention window: max_length tokens never leave a wider one."""
+        found = {node.integer("window") for node in self.graph.nodes if node.op == "softmax"}
+        narrow = sorted(window for window in found if 0 < window < self.max_length)
+        if FIRST_FREE_REGISTER + len(narrow) > REGISTER_COUNT:
+            raise UnsupportedModelError(
+                f"{len(narrow)} attention windows, the program has registers for {REGISTER_COUNT - FIRST_FREE_REGISTER}"
+            )
+        return {window: FIRST_FREE_REGISTER + index for index, window in enumerate(narrow)}
+
     def _prologue(self) -> None:
         self.label("start")
         for register, word in ((Register.LAST_PROMPT, Word.LAST_PROMPT), (Register.LAST_OUTPUT, Word.LAST_OUTPUT)):
@@ -176,6 +202,8 @@ class _Lowering:
         self.emit("li", dst=Register.POSITION, value=0)
         self.emit("li", dst=Register.LENGTH, value=1)
         self.emit("li", dst=Register.OUTPUT, value=0)
+        for window, first in self.windows.items():
+            self.emit("li", dst=first, value=1 - window)
         self.label("loop")
         self.emit("blt", a=Register.LAST_PROMPT, b=Register.POSITION, target=Label("step"))
         self.emit("rd.host", "host", dst=Register.TOKEN, io=self.host.input, index=Register.POSITION)
@@ -189,6 +217,8 @@ class _Lowering:
         self.label("next")
         self.emit("addi", dst=Register.POSITION, a=Register.POSITION, value=1)
         self.emit("addi", dst=Register.LENGTH, a=Register.LENGTH, value=1)
+        for first in self.windows.values():
+            self.emit("addi", dst=first, a=first, value=1)
         self.emit("jmp", target=Label("loop"))
         self.label("done")
         self.emit("wr.host", "host", src=Register.OUTPUT, io=4 * Word.FINISHED)
@@ -197,7 +227,8 @@ class _Lowering:
     def _embed(self, node: Node) -> None:
         region = self.regions[table_region_name(node.parameter("table"))]
         index = Register.TOKEN if node.text("index") == "token" else Register.POSITION
-        result = self.define(node.outputs[0], region.cols, node.op == "embed")
+        index = Register.ZERO if node.op == "slopes" else index
+        result = self.define(node.outputs[0], region.cols, node.op != "rotary")
         self.emit(
             "rd.embed",
             region.name,
@@ -268,9 +299,17 @@ class _Lowering:
         )
 
     def _norm(self, node: Node) -> None:
-        values = [self.full(name) for name in node.inputs]
+        over = node.text("over")
+        values = [self.located[name] if over else self.full(name) for name in node.inputs]
         length = values[0].elements
         operands: dict[str, Virtual] = {"a": Slot(values[0].buffer), "length": length, "eps": node.number("eps")}
+        if node.number("offset"):
+            operands["offset"] = node.number("offset")
+        if over == "head":
+            operands["heads"] = length // self.graph.shapes[node.inputs[0]].width
+        elif over == "heads":
+            whole = self._all_heads(node.inputs[0])
+            operands |= {"of": Slot(whole.buffer), "of_length": whole.elements}
         for role in ("weight", "bias"):
             if node.parameter(role):
                 operands[role] = self.parameter(node.parameter(role))
@@ -279,8 +318,31 @@ class _Lowering:
             mnemonic = f"add.{mnemonic}"
             operands["b"] = Slot(values[1].buffer)
             operands["sum"] = Slot(self.define(node.outputs[1], length, False).buffer)
-        operands["dst"] = Slot(self.define(node.outputs[0], length, False).buffer)
+        operands["dst"] = Slot(self.define(node.outputs[0], length, bool(over)).buffer)
         self.emit(mnemonic, "", **operands)
+
+    def _all_heads(self, name: str) -> Located:
+        """Every head of the model once and in order, on every device; copies of a key head are left out."""
+        shape, copies = self.graph.shapes[name], self.partition.copies
+        whole = self.full(name)
+        if shape.spread is not Spread.CACHE or copies == 1:
+            return whole
+        chosen = self.buffer(f"{name} (each head once)", shape.size)
+        for head in range(shape.heads):
+            source = Slot(whole.buffer, head * copies * shape.width)
+            target = Slot(chosen, head * shape.width)
+            self.emit("vscale", dst=target, a=source, length=shape.width, scale=1.0)
+        return Located(chosen, shape.size, False)
+
+    def _scale(self, node: Node) -> None:
+        if self.graph.shapes[node.inputs[0]].spread is Spread.SCORES:
+            return  # with the attend node at the end of its chain
+        source = self.located[node.inputs[0]]
+        result = self.define(node.outputs[0], source.elements, source.split)
+        factor = node.number("scale")
+        if node.integer("rounded"):
+            factor = float(round_to(np.full(1, factor, np.float32), self.dtype)[0])
+        self.emit("vscale", dst=Slot(result.buffer), a=Slot(source.buffer), length=source.elements, scale=factor)
 
     def _rope(self, node: Node) -> None:
         source, rotary = self.located[node.inputs[0]], self.full(node.inputs[1])
@@ -350,19 +412,19 @@ class _Lowering:
             rows=region.rows,
             cols=region.cols,
             rows_reg=Register.LENGTH,
+            act=self.table(node.text("act")),
         )
         return result
 
     def _vector_of_tokens(self, node: Node, source: Buffer, head: int) -> Buffer:
         result = self.buffer(f"{node.outputs[0]} head {head}", self.max_length)
-        self.emit(
-            "vscale" if node.op == "scale" else "softmax",
-            dst=Slot(result),
-            a=Slot(source),
-            length=self.max_length,
-            scale=node.number("scale"),
-            length_reg=Register.LENGTH,
-        )
+        operands: dict[str, Virtual] = {"scale": node.number("scale"), "length_reg": Register.LENGTH}
+        if node.integer("window") in self.windows:
+            operands["first_reg"] = self.windows[node.integer("window")]
+        if len(node.inputs) == 2:
+            operands |= {"slope": Slot(self.located[node.inputs[1]].buffer, head), "slopes": 1}
+        mnemonic = "vscale" if node.op == "scale" else "softmax"
+        self.emit(mnemonic, "", dst=Slot(result), a=Slot(source), length=self.max_length, **operands)
         return result
 
     def _weighted(self, region: Region, slot: int, weights: Buffer, dst: Slot) -> None:

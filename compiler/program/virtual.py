@@ -22,6 +22,10 @@ class Register(IntEnum):
     OUTPUT = 7
 
 
+FIRST_FREE_REGISTER = 8
+"""From here on a program may use registers of its own, one per attention window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A value in the LMU whose address is not chosen yet."""

@@ -16,7 +16,8 @@ from compiler.graph.architectures import build_graph
 from compiler.graph.ir import Graph, Heads, Shape, Spread
 from compiler.mapping.fill import device_blocks
 from compiler.mapping.partition import choose_partition
-from compiler.mapping.plan import Mapping, plan_mapping, plan_memory, resolve_max_length, table_region_name
+from compiler.mapping.plan import Mapping, plan_mapping, plan_memory, resolve_max_length
+from compiler.mapping.sources import Sources
 from compiler.mapping.verify import verify_contents, verify_map
 from compiler.memory_map import CHANNELS, MemoryMap
 from compiler.rounding import cast
@@ -32,11 +33,10 @@ def _mapping(graph: Graph, num_devices: int, dtype: DType = FLOAT16) -> Mapping:
 
 def _channels(graph: Graph, memory_map: MemoryMap) -> np.ndarray:
     """Bytes [device, channel, address] of all parameters."""
-    ropes = {table_region_name(p.name): p.rope for p in graph.parameters if p.rope is not None}
     memory = np.zeros((memory_map.num_devices, CHANNELS, memory_map.file_bytes), np.uint8)
     for device in range(memory_map.num_devices):
         end = 0
-        for block in device_blocks(memory_map, RandomTensors(graph), ropes, device):
+        for block in device_blocks(memory_map, Sources(graph, RandomTensors(graph)), device):
             content = block.content.view(np.uint8).reshape(CHANNELS, -1)
             assert block.address >= end
             end = block.address + content.shape[1]
@@ -64,10 +64,10 @@ def test_gathering_the_channels_of_all_devices_gives_every_tensor_back(
     for region in memory_map.regions:
         if not region.is_parameter or region.kind == "table":
             continue
-        source = RandomTensors(graph).array(region.source.tensor)
-        source = source.reshape(source.shape[0], -1)
+        source, _ = Sources(graph, RandomTensors(graph)).rows(region)
         expected = cast(source, FLOAT32, dtype)
-        first = graph.parameter(region.source.tensor).first_row
+        parameter = graph.parameter(region.name.removesuffix(":table"))
+        first, cut = parameter.first_row, parameter.cut
         seen = np.zeros(source.shape, bool)
         for device in range(num_devices):
             for row in range(region.rows):
@@ -80,23 +80,26 @@ def test_gathering_the_channels_of_all_devices_gives_every_tensor_back(
                     else:
                         seen[origin] = True
                         assert found == expected[origin].tobytes()
-        assert seen[first:].any(axis=1).all() or region.layout == "embed"
+        held = seen.any(axis=1)
+        if cut is not None:
+            assert held.tolist() == [(row - cut.first) % cut.period < cut.count for row in range(len(held))]
+        else:
+            assert held[first:].all() or region.layout == "embed"
 
 
 def test_contents_that_differ_in_one_bit_are_found() -> None:
     graph = tiny_graph("llama")
     memory_map = _mapping(graph, 2).memory_map
     memory = _channels(graph, memory_map)
-    ropes = {table_region_name(p.name): p.rope for p in graph.parameters if p.rope is not None}
 
     def read(device: int, channel: int, address: int, count: int) -> bytes:
         return memory[device, channel, address : address + count].tobytes()
 
-    assert verify_contents(memory_map, RandomTensors(graph), ropes, read) > 100
+    assert verify_contents(memory_map, Sources(graph, RandomTensors(graph)), read) > 100
     region = memory_map.region("model.norm.weight")
     memory[:, :, region.begin : region.end] ^= 1
     with pytest.raises(VerificationError, match=r"model\.norm\.weight"):
-        verify_contents(memory_map, RandomTensors(graph), ropes, read)
+        verify_contents(memory_map, Sources(graph, RandomTensors(graph)), read)
 
 
 @pytest.mark.parametrize("field", ["begin", "end", "rows", "segments"])

@@ -13,31 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 VOCAB_SIZE = 101
 MAX_LENGTH = 64
 PROMPT = (5, 17, 88, 3, 42)
+OTHER_PROMPT = (61, 9, 9, 30, 77, 12, 95, 4)
 
-_SIZES: dict[str, dict[str, Any]] = {
-    "opt": {
-        "vocab_size": VOCAB_SIZE,
-        "hidden_size": 48,
-        "ffn_dim": 80,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": MAX_LENGTH,
-        "word_embed_proj_dim": 48,
-    },
-    "llama": {
-        "vocab_size": VOCAB_SIZE,
-        "hidden_size": 48,
-        "intermediate_size": 80,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": MAX_LENGTH,
-    },
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": MAX_LENGTH,
+}
+"""Fields that most families spell alike; None in `_DIFFERENT` leaves one out."""
+
+_DIFFERENT: dict[str, dict[str, Any]] = {
+    "opt": {"intermediate_size": None, "num_key_value_heads": None, "ffn_dim": 80, "word_embed_proj_dim": 48},
 }
 
 
@@ -47,8 +42,9 @@ class Recipe:
 
     Attributes:
         name: also its name in the prefix, `tiny/NAME`.
-        family: "opt" or "llama".
+        family: its `model_type`.
         config: what differs from the family's sizes.
+        slow: left out of the everyday suite.
         old_dialect: write `rope_scaling` and `rope_theta` as before transformers 5.
         shard_bytes: largest shard, so that the checkpoint has several; 0: one file.
     """
@@ -58,6 +54,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
     old_dialect: bool = False
     shard_bytes: int = 0
+    slow: bool = False
 
     @property
     def model_id(self) -> str:
@@ -102,6 +99,17 @@ RECIPES = (
     Recipe("llama-yarn-old", "llama", _rope(**YARN), old_dialect=True),
     Recipe("llama-llama3", "llama", _rope(**LLAMA3)),
     Recipe("llama-llama3-old", "llama", _rope(**LLAMA3), old_dialect=True),
+    Recipe("mistral", "mistral", {"sliding_window": 6, "num_key_value_heads": 2}),
+    Recipe("mistral-full", "mistral", {"sliding_window": None, "head_dim": 24}),
+    Recipe(
+        "ministral",
+        "ministral",
+        {"sliding_window": 5, "head_dim": 12, "layer_types": ["full_attention", "sliding_attention"]},
+    ),
+    Recipe("qwen2", "qwen2", {"num_key_value_heads": 2}),
+    Recipe("qwen2-window", "qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
+    Recipe("qwen3", "qwen3", {"num_key_value_heads": 2, "head_dim": 16}),
+    Recipe("qwen3-biases", "qwen3", {"attention_bias": True, "head_dim": 24}),
 )
 
 
@@ -119,17 +127,18 @@ def _quiet() -> Iterator[None]:
 def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", tokenizer: bool = False) -> None:
     """Save the model of `recipe` to `folder` as transformers would, weights seeded by its name."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    kinds: dict[str, Any] = {"opt": (OPTConfig, OPTForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
-    config_class, model_class = kinds[recipe.family]
-    config = config_class(**{**_SIZES[recipe.family], **recipe.config})
-    model = model_class(config)
+    sizes = {**_SIZES, **_DIFFERENT.get(recipe.family, {}), **recipe.config}
+    config = AutoConfig.for_model(recipe.family, **{key: value for key, value in sizes.items() if value is not None})
+    config.pad_token_id = config.bos_token_id = None
+    config.eos_token_id = 2
+    model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(sum(recipe.name.encode()))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            is_norm = "norm" in name and name.endswith("weight")
+            is_norm = name.endswith("weight") and (parameter.ndim == 1 or "norm" in name)
             parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.15 * noise)
     model.tie_weights()
     model.to(getattr(torch, dtype))
@@ -182,12 +191,32 @@ def load_reference(folder: Path) -> Any:
     return model.eval()
 
 
+class Reference(NamedTuple):
+    """What transformers' own greedy search gives: new tokens, and the logits of each, float32 [tokens, vocabulary]."""
+
+    tokens: list[int]
+    logits: Any
+
+
 def greedy(folder: Path, prompt: tuple[int, ...], count: int) -> list[int]:
     """The new tokens transformers' own greedy search gives."""
+    return reference(folder, prompt, count).tokens
+
+
+def reference(folder: Path, prompt: tuple[int, ...], count: int) -> Reference:
+    """Tokens and logits of transformers' own greedy search."""
     import torch
 
     model = load_reference(folder)
     given = torch.tensor([prompt])
     with _quiet(), torch.no_grad():
-        found = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=count, do_sample=False)
-    return [int(token) for token in found[0, len(prompt) :]]
+        found = model.generate(
+            given,
+            attention_mask=torch.ones_like(given),
+            max_new_tokens=count,
+            do_sample=False,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+    tokens = [int(token) for token in found.sequences[0, len(prompt) :]]
+    return Reference(tokens, torch.cat(found.logits).numpy())

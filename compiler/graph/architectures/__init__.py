@@ -10,10 +10,13 @@ from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures.family import Architecture
 from compiler.graph.architectures.llama import LLAMA
+from compiler.graph.architectures.mistral import MINISTRAL, MISTRAL
 from compiler.graph.architectures.opt import OPT
+from compiler.graph.architectures.qwen import QWEN2, QWEN3
+from compiler.graph.decoder import build_decoder
 from compiler.graph.ir import Graph
 
-SUPPORTED: tuple[Architecture, ...] = (LLAMA, OPT)
+SUPPORTED: tuple[Architecture, ...] = (LLAMA, MINISTRAL, MISTRAL, OPT, QWEN2, QWEN3)
 
 _HARMLESS = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attention.masked_bias")
 
@@ -46,7 +49,8 @@ def build_graph(config: CheckpointConfig) -> Graph:
     Raises:
         UnsupportedModelError: not supported, or a field that makes no sense.
     """
-    return find_architecture(config).build(config)
+    made = find_architecture(config).build(config)
+    return made if isinstance(made, Graph) else build_decoder(config.architecture, made)
 
 
 def is_harmless(name: str, graph: Graph) -> bool:
@@ -54,4 +58,5 @@ def is_harmless(name: str, graph: Graph) -> bool:
 
     Buffers that transformers recomputes, and the copy of a tied head.
     """
-    return name.endswith(_HARMLESS) or name == "lm_head.weight"
+    own = next((each.harmless for each in SUPPORTED if each.name == graph.architecture), ())
+    return name.endswith((*_HARMLESS, *own)) or name == "lm_head.weight"

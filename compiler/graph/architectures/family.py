@@ -1,15 +1,31 @@
-"""What a family's file provides."""
+"""What a family's file provides, and the config fields that families have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from compiler.checkpoint.config import LAYER_LIMIT, CheckpointConfig, check_divides
+from compiler.checkpoint.config import LAYER_LIMIT, POSITION_LIMIT, VOCAB_LIMIT, CheckpointConfig, check_divides
+from compiler.checkpoint.rope import read_rope
+from compiler.errors import UnsupportedModelError
+from compiler.graph.activations import ACTIVATIONS, clip_width
+from compiler.graph.blocks import Attention, FeedForward
+from compiler.graph.builder import Norm
+from compiler.graph.decoder import Decoder, Layer
 from compiler.graph.ir import Graph, Heads
 
 HEAD_LIMIT = 1024
 HEAD_DIM_LIMIT = 1024
+
+ROPES = "rope: default, linear, dynamic, yarn, longrope, llama3"
+GROUPED = "grouped and multi-query attention"
+WINDOW = "sliding window"
+LONG_ROPE_LIMIT = (
+    "prompts longer than the original context under dynamic rope and longrope follow decode-step frequencies"
+)
+
+SLIDING = "sliding_attention"
+FULL = "full_attention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,34 +36,135 @@ class Architecture:
         name: Hugging Face class, as `architectures` of config.json spells it.
         example: a model id on the hub.
         features: what of the family works.
-        missing: what does not, "" when all does.
-        build: config to graph.
+        build: config to the model it describes.
+        missing: what of the family does not work, "" when all does.
+        harmless: endings of tensors that its checkpoints hold and nobody reads.
     """
 
     name: str
     example: str
     features: tuple[str, ...]
-    missing: str
-    build: Callable[[CheckpointConfig], Graph]
+    build: Callable[[CheckpointConfig], Decoder | Graph]
+    missing: str = ""
+    harmless: tuple[str, ...] = ()
 
 
-def read_layers(config: CheckpointConfig) -> int:
-    """`num_hidden_layers`, checked."""
-    return config.integer("num_hidden_layers", 1, LAYER_LIMIT)
+def read_layers(config: CheckpointConfig, name: str = "num_hidden_layers") -> int:
+    """Number of layers, checked."""
+    return config.integer(name, 1, LAYER_LIMIT)
 
 
-def read_heads(config: CheckpointConfig, grouped: bool) -> Heads:
+def read_act(config: CheckpointConfig, name: str, default: str) -> str:
+    """An activation function by its Hugging Face name."""
+    return config.choice(name, (*ACTIVATIONS, "relu2"), default)
+
+
+def read_clip(config: CheckpointConfig, name: str = "clip_qkv") -> float:
+    """Limit of query, key and value, 0.0 for none.
+
+    Raises:
+        UnsupportedModelError: a number of more than twelve bits, which no table holds exactly.
+    """
+    if config.fields.get(name) is None:
+        return 0.0
+    limit = config.number(name, 1e-3, 1e4)
+    if not clip_width(limit):
+        raise UnsupportedModelError(f"config.json: {name} is {limit!r}; it must have at most twelve significant bits")
+    return limit
+
+
+def read_heads(
+    config: CheckpointConfig, grouped: bool, names: tuple[str, str] = ("hidden_size", "num_attention_heads")
+) -> Heads:
     """Attention heads; `grouped` families may have fewer key/value heads and a head_dim of their own.
 
     Raises:
         UnsupportedModelError: counts that do not divide.
     """
-    hidden = config.integer("hidden_size")
-    heads = config.integer("num_attention_heads", 1, HEAD_LIMIT)
+    hidden = config.integer(names[0])
+    heads = config.integer(names[1], 1, HEAD_LIMIT)
     if not grouped:
-        return Heads(heads, heads, check_divides("hidden_size", hidden, "num_attention_heads", heads))
+        return Heads(heads, heads, check_divides(names[0], hidden, names[1], heads))
     kv_heads = config.integer("num_key_value_heads", 1, HEAD_LIMIT, heads)
-    check_divides("num_attention_heads", heads, "num_key_value_heads", kv_heads)
+    check_divides(names[1], heads, "num_key_value_heads", kv_heads)
     if config.fields.get("head_dim") is None:
-        return Heads(heads, kv_heads, check_divides("hidden_size", hidden, "num_attention_heads", heads))
+        return Heads(heads, kv_heads, check_divides(names[0], hidden, names[1], heads))
     return Heads(heads, kv_heads, config.integer("head_dim", 1, HEAD_DIM_LIMIT))
+
+
+def read_windows(config: CheckpointConfig, layers: int, default: Callable[[int], bool]) -> tuple[int, ...]:
+    """Tokens each layer sees, 0 for all.
+
+    Args:
+        default: whether a layer slides where the config has no `layer_types`.
+
+    Raises:
+        UnsupportedModelError: layers of another kind, or of another number.
+    """
+    types = config.fields.get("layer_types")
+    if types is None:
+        types = [SLIDING if default(index) else FULL for index in range(layers)]
+    if not isinstance(types, list) or len(types) < layers:
+        raise UnsupportedModelError(
+            f"config.json: layer_types must be a list with one entry for each of {layers} layers"
+        )
+    for kind in types[:layers]:
+        if kind not in (SLIDING, FULL):
+            raise UnsupportedModelError(f"config.json: layer_types has {str(kind)[:60]!r}; known are {SLIDING}, {FULL}")
+    if config.fields.get("sliding_window") is None:
+        if SLIDING in types[:layers] and config.fields.get("layer_types") is not None:
+            raise UnsupportedModelError(f"config.json: layer_types has {SLIDING}, and sliding_window is missing")
+        return (0,) * layers
+    window = config.integer("sliding_window", 1, POSITION_LIMIT)
+    return tuple(window if kind == SLIDING else 0 for kind in types[:layers])
+
+
+def rms(config: CheckpointConfig, default: float = 1e-6, offset: float = 0.0) -> Norm:
+    """The RMS norm of a config."""
+    return Norm("rmsnorm", config.number("rms_norm_eps", 0.0, 1.0, default), offset=offset)
+
+
+def llama_like(
+    config: CheckpointConfig,
+    norm: Norm,
+    *,
+    act: str = "silu",
+    act_name: str = "hidden_act",
+    bias: bool = False,
+    output_bias: bool = False,
+    mlp_bias: bool = False,
+    tied: bool = False,
+    theta: float = 10000.0,
+    partial: float = 1.0,
+) -> Decoder:
+    """A decoder with Llama's config fields, names and topology; the arguments are biases and defaults of fields."""
+    heads, layers = read_heads(config, grouped=True), read_layers(config)
+    positions = config.integer("max_position_embeddings", 1, POSITION_LIMIT)
+    rope = read_rope(config, heads.head_dim, positions, theta, partial)
+    layer = Layer(
+        Attention(heads.head_dim**-0.5, bias, output_bias, rope=rope),
+        FeedForward(config.integer("intermediate_size"), read_act(config, act_name, act), mlp_bias),
+    )
+    return Decoder(
+        hidden=config.integer("hidden_size"),
+        vocab=config.integer("vocab_size", 1, VOCAB_LIMIT),
+        layers=layers,
+        positions=positions,
+        heads=heads,
+        norm=norm,
+        layer=lambda _index: layer,
+        tied=config.flag("tie_word_embeddings", tied),
+    )
+
+
+def with_layers(model: Decoder, change: Callable[[int, Layer], Layer]) -> Decoder:
+    """The model with each layer changed."""
+    made = tuple(change(index, model.layer(index)) for index in range(model.layers))
+    return replace(model, layer=lambda index: made[index])
+
+
+def with_windows(model: Decoder, windows: Sequence[int]) -> Decoder:
+    """The model with the tokens that each layer sees."""
+    return with_layers(
+        model, lambda index, layer: replace(layer, attention=replace(layer.attention, window=windows[index]))
+    )

@@ -33,6 +33,7 @@ class FuseSoftmax:
             if node.op == "softmax" and node.inputs[0] in scales:
                 scale = scales[node.inputs[0]]
                 combined = node.number("scale") * scale.number("scale")
-                node = replace(node, inputs=scale.inputs, attributes=attributes(scale=combined))
+                kept = {**dict(node.attributes), "scale": combined}
+                node = replace(node, inputs=(*scale.inputs, *node.inputs[1:]), attributes=attributes(**kept))
             nodes.append(node)
         return with_nodes(graph, nodes)
