@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from compiler.cli.main import main
 from compiler.events import JobFinished, JobStarted, PhaseFailed, PhaseFinished, PhaseStarted, from_line
+from compiler.workspace import Workspace, lock
 from tests.oracle.checkpoints import RECIPES, Recipe, write_checkpoint
 
 OPT = next(each for each in RECIPES if each.name == "opt")
@@ -164,6 +166,13 @@ def test_the_classic_session_is_a_module_of_its_own(prefix: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "** Phase-4 : Instruction generation **" in done.stderr
     assert (prefix / OPT.model_id / "inst" / "u55c-1x" / "manifest.json").is_file()
+
+
+def test_a_model_in_use_is_busy_and_says_who_holds_it(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _place(prefix)
+    with lock(Workspace(prefix).model(OPT.model_id)):
+        assert _compile(prefix) == 10
+    assert f"pid {os.getpid()}" in capsys.readouterr().err
 
 
 def test_a_compile_without_any_model_fails_in_one_line(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:

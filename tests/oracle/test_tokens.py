@@ -19,6 +19,7 @@ from compiler.emulator.session import Session
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
 from tests.oracle.checkpoints import (
+    MAX_LENGTH,
     OTHER_PROMPT,
     PROMPT,
     RECIPES,
@@ -46,6 +47,7 @@ def _run(
     num_devices: int,
     dtype: str,
     prompt: tuple[int, ...] = PROMPT,
+    count: int = NEW_TOKENS,
     **options: Any,
 ) -> Run:
     chosen = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True, **options)
@@ -53,7 +55,7 @@ def _run(
     folder = workspace.model(recipe.model_id)
     session = Session(Machine(open_build(folder.param(build), folder.inst(build))))
     rows: list[Any] = []
-    steps = list(session.generate(prompt, NEW_TOKENS, observer=lambda logits, _index: rows.append(logits)))
+    steps = list(session.generate(prompt, count, observer=lambda logits, _index: rows.append(logits)))
     return Run([step.token_id for step in steps], np.stack(rows))
 
 
@@ -89,6 +91,16 @@ def test_float32_tokens_are_transformers_greedy_tokens(recipe: Recipe, tmp_path:
 def test_every_device_count_and_prompt_gives_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path) -> None:
     for prompt in (PROMPT, OTHER_PROMPT):
         _assert_exact(recipe, tmp_path, DEVICE_COUNTS, prompt)
+
+
+@pytest.mark.parametrize("prompt", [(7,), tuple(range(3, 63))], ids=["one-token-prompt", "long-prompt"])
+@pytest.mark.parametrize("recipe", [each for each in RECIPES if each.name in ("opt", "llama-yarn")], ids=str)
+def test_a_text_may_fill_the_caches_to_the_last_token(recipe: Recipe, prompt: tuple[int, ...], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    ckpt = workspace.model(recipe.model_id).ckpt
+    write_checkpoint(recipe, ckpt)
+    count = MAX_LENGTH - len(prompt)
+    assert _run(workspace, recipe, 2, "float32", prompt, count).tokens == greedy(ckpt, prompt, count)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
