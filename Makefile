@@ -2,6 +2,7 @@
 #
 #   run          open the app on the bundled demo model (plain lines without a terminal)
 #   test         run the test suite
+#   quick        run the everyday subset of it
 #   check        formatting, lint, types, import contracts, tests
 #   bench        measure time and memory, write docs/performance.md
 #   screenshots  redraw screenshots/
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: run test check bench screenshots docs install install-dev clean help
+.PHONY: run test quick check bench screenshots docs install install-dev clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -25,6 +26,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'not slow' $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
