@@ -7,20 +7,18 @@ is read, no number is computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.emulator.report import first_token_cycles, mean_token, what_binds
 from compiler.emulator.timing import Clock, TokenTime
 from compiler.errors import CapacityError, UsageError
 from compiler.graph.architectures import build_graph
 from compiler.graph.ir import Graph
 from compiler.isa.spec import Unit
 from compiler.planning import CompileOptions, make_plan, make_program, plan_memory
-
-_SAMPLES = 9
-"""Positions at which a token is timed; between them its time is taken as a straight line."""
 
 _FEW_LAYERS = (2, 4)
 
@@ -113,43 +111,6 @@ def nominal_parameters(graph: Graph) -> int:
     return int(float(f"{parameter_count(graph):.1e}"))
 
 
-def what_binds(token: TokenTime) -> str:
-    """The unit that is busy most of the token, or "latency" when none is for half of it."""
-    names = {Unit.SMA: "memory", Unit.SXE: "matrix unit", Unit.VXE: "vector unit", Unit.ESL: "link"}
-    unit = max(names, key=lambda name: token.busy[name])
-    return names[unit] if token.busy[unit] >= token.cycles / 2 else "latency"
-
-
-def mean_over(positions: Sequence[int], times: Sequence[TokenTime]) -> TokenTime:
-    """Mean token between the first and last of ascending positions, by the trapezoid rule."""
-    if len(positions) == 1:
-        return times[0]
-    weights = [0.0] * len(positions)
-    for index in range(1, len(positions)):
-        half = (positions[index] - positions[index - 1]) / 2
-        weights[index - 1] += half
-        weights[index] += half
-    total = sum(weights)
-
-    def mean(values: Sequence[float]) -> float:
-        return sum(weight * value for weight, value in zip(weights, values, strict=True)) / total
-
-    stalls = {key for time in times for key in time.stalls}
-    return TokenTime(
-        position=positions[len(positions) // 2],
-        cycles=mean([time.cycles for time in times]),
-        stream_bytes=round(mean([time.stream_bytes for time in times])),
-        busy={unit: mean([time.busy[unit] for time in times]) for unit in Unit},
-        stalls={key: mean([time.stalls.get(key, 0.0) for time in times]) for key in stalls},
-    )
-
-
-def sample_positions(first: int, last: int) -> list[int]:
-    """At most _SAMPLES positions from first to last, both included."""
-    count = min(_SAMPLES, last - first + 1)
-    return sorted({first + (last - first) * index // max(1, count - 1) for index in range(count)})
-
-
 def _times(
     config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
 ) -> tuple[TokenTime, float]:
@@ -179,16 +140,8 @@ def _few_layers(
     config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
 ) -> tuple[TokenTime, float]:
     plan = make_plan(config, options)
-    program = make_program(plan, options)
-    clock = Clock(program.instructions, plan.lmu_elements, plan.rules)
-    first = input_tokens - 1
-    positions = sample_positions(first, first + output_tokens - 1)
-    decode = mean_over(positions, [clock.token(position) for position in positions])
-    prompt = clock.token(first).cycles
-    if first:
-        fed = sample_positions(0, first - 1)
-        prompt += first * mean_over(fed, [clock.token(position, prompt=True) for position in fed]).cycles
-    return decode, prompt
+    clock = Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+    return mean_token(clock, input_tokens, output_tokens), first_token_cycles(clock, input_tokens)
 
 
 def _with_layers(config: Mapping[str, Any], count: int) -> dict[str, Any]:

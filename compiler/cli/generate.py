@@ -49,6 +49,13 @@ class Piece:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end instead of text.")
 @click.option("--stream-json", is_flag=True, help="One JSON object per token, and a last one with everything.")
 @click.option("--logits", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save logits as .npy.")
+@click.option("--timing", is_flag=True, help="Say how long the devices would take: on stderr, or in the JSON object.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Save the last token's instructions in time, for Perfetto.",
+)
 def command(
     model_id: str,
     prompt: str | None,
@@ -60,6 +67,8 @@ def command(
     as_json: bool,
     stream_json: bool,
     logits: Path | None,
+    timing: bool,
+    trace: Path | None,
     **sampling: Any,
 ) -> None:
     """Run MODEL_ID's program on the emulator and print how it continues PROMPT."""
@@ -87,7 +96,14 @@ def command(
             _say(printable(piece.text, keep="\n\t"))
     if logits is not None:
         _save_logits(logits, rows or [])
-    _say_end(text, ids, name, session, as_json, stream_json)
+    made = len(text.token_ids)
+    times = _times(session, len(ids), made, trace, timing and (as_json or stream_json))
+    _say_end(text, ids, name, session, as_json, stream_json, times)
+    if timing and not times:
+        from compiler.cli.timing import timing_lines
+
+        for line in timing_lines(session.machine, len(ids), made):
+            click.echo(line, err=True)
 
 
 def open_session(param_dir: Path, inst_dir: Path) -> Session:
@@ -156,13 +172,28 @@ def _room(session: Session, ids: list[int]) -> int:
     return max(1, min(DEFAULT_NEW_TOKENS, session.machine.build.manifest.max_length - len(ids)))
 
 
+def _times(session: Session, prompt_tokens: int, new_tokens: int, trace: Path | None, wanted: bool) -> dict[str, Any]:
+    """Save the trace, and return what the JSON object says of time."""
+    from compiler.cli.timing import save_trace, timing_object
+
+    if trace is not None:
+        save_trace(session.machine, trace, prompt_tokens + new_tokens - 2)
+    return {"timing": timing_object(session.machine, prompt_tokens, new_tokens)} if wanted else {}
+
+
 def _say(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def _say_end(
-    text: Continuation, prompt_ids: list[int], build: str, session: Session, as_json: bool, stream_json: bool
+    text: Continuation,
+    prompt_ids: list[int],
+    build: str,
+    session: Session,
+    as_json: bool,
+    stream_json: bool,
+    times: dict[str, Any],
 ) -> None:
     stops = session.machine.build.manifest.eos_token_ids
     stopped = text.stopped or (bool(text.token_ids) and text.token_ids[-1] in stops)
@@ -172,6 +203,7 @@ def _say_end(
         "text": text.shown,
         "build": build,
         "finish_reason": "stop" if stopped else "length",
+        **times,
     }
     if stream_json:
         _say(json.dumps({"done": True, **result}) + "\n")

@@ -17,7 +17,7 @@ result is ready `latency` after its unit is free again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from compiler.emulator.dataflow import Sources, trace_sources
@@ -90,6 +90,11 @@ class Clock:
         """The time of the token at a position; `prompt` when its logits are not needed."""
         path = self._prompt if prompt else self._decode
         return _Run(path, self.rules, position + 1).token(position, slices)
+
+    def sources(self, token: TokenTime) -> Iterator[tuple[int, ...]]:
+        """For each slice of a token, the slices whose results it waits for."""
+        path = self._decode if len(token.slices) == len(self._decode.pcs) else self._prompt
+        return (sources.results for sources in path.sources)
 
     def seconds(self, cycles: float) -> float:
         """Cycles as seconds of the target's clock."""
