@@ -1,40 +1,51 @@
-"""Will it fit: bytes per device for several device counts, from config.json alone."""
+"""Will it fit, and how fast: planned for several device counts before anything is downloaded.
+
+Bytes come from config.json by the compiler's own plan. Milliseconds per token
+are estimated by a child process, which also asks the hub for the config.json
+of a model that is not here yet.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import json
+import math
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.errors import HyperDexError, UnsupportedModelError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace
 from hyperdex_tui.backend.inventory import read_json
+from hyperdex_tui.backend.jobs import JobSpec
 
 DEVICE_COUNTS = (1, 2, 4, 8)
+
+_PROMPT_TOKENS, _NEW_TOKENS = 32, 2016
+"""The text an estimate is for: that of the published measurements, or what the model allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitRow:
-    """Memory of one device when `num_devices` share the model; sizes in bytes.
+    """One device when `num_devices` share the model; sizes in bytes, 0 while unknown.
 
     Attributes:
         weight_bytes: parameters with their padding.
         cache_bytes: keys and values at max_length.
-        io_bytes: host buffer.
+        total_bytes: both and the host buffer.
+        ms_per_token: estimated, None while unknown.
         note: why this count is impossible, "" when it is not.
     """
 
     num_devices: int
     weight_bytes: int = 0
     cache_bytes: int = 0
-    io_bytes: int = 0
+    total_bytes: int = 0
     capacity_bytes: int = 0
+    ms_per_token: float | None = None
     note: str = ""
-
-    @property
-    def total_bytes(self) -> int:
-        """What one device needs."""
-        return self.weight_bytes + self.cache_bytes + self.io_bytes
 
     @property
     def fits(self) -> bool:
@@ -49,12 +60,14 @@ class FitPlan:
     Attributes:
         smallest_fit: fewest devices that hold the model, 0 when unknown or none does.
         is_problem: whether `note` says that the model cannot be compiled at all.
+        tokens: length of the text that ms_per_token is for, 0 without estimates.
     """
 
     rows: tuple[FitRow, ...] = ()
     note: str = ""
     smallest_fit: int = 0
     is_problem: bool = False
+    tokens: int = 0
 
 
 def config_file(prefix: Path, model_id: str) -> Path | None:
@@ -67,18 +80,18 @@ def config_file(prefix: Path, model_id: str) -> Path | None:
     return demo_folder() / "config.json" if model_id == DEMO_MODEL_ID else None
 
 
-def plan_fit(prefix: Path, model_id: str, target: str, dtype: str, max_length: int, counts: tuple[int, ...]) -> FitPlan:
-    """Plan for each device count; slow at first (imports), so never on the event loop."""
+def plan_fit(prefix: Path, spec: JobSpec, counts: tuple[int, ...]) -> FitPlan:
+    """Plan the bytes for each device count; slow at first (imports), so never on the event loop."""
     try:
-        path = config_file(prefix, model_id)
+        path = config_file(prefix, spec.model_id)
         if path is None:
-            return FitPlan(note="known once phase 1 has brought the model's config.json")
+            return FitPlan(note="asking the hub for the model's config.json …")
         config, damage = read_json(path)
         if damage:
             return FitPlan(note=damage, is_problem=True)
         rows, smallest = [], 0
         for count in counts:
-            row, smallest = _plan_row(config, target, dtype, max_length, count)
+            row, smallest = _plan_row(config, replace(spec, num_devices=count))
             rows.append(row)
         return FitPlan(tuple(rows), smallest_fit=smallest)
     except HyperDexError as error:
@@ -87,7 +100,7 @@ def plan_fit(prefix: Path, model_id: str, target: str, dtype: str, max_length: i
         return FitPlan(note=one_line(f"no plan, a bug of ours: {type(error).__name__}: {error}", 300), is_problem=True)
 
 
-def _plan_row(config: dict[str, object], target: str, dtype: str, max_length: int, count: int) -> tuple[FitRow, int]:
+def _plan_row(config: dict[str, object], spec: JobSpec) -> tuple[FitRow, int]:
     """The row of one device count and the smallest count that fits.
 
     Raises:
@@ -95,12 +108,100 @@ def _plan_row(config: dict[str, object], target: str, dtype: str, max_length: in
     """
     from compiler.planning import CompileOptions, plan_memory
 
-    options = CompileOptions(num_devices=count, target=target, dtype=dtype, max_length=max_length or None)
+    options = CompileOptions(
+        num_devices=spec.num_devices, target=spec.target, dtype=spec.dtype, max_length=spec.max_length or None
+    )
     try:
         plan = plan_memory(config, options)
     except UnsupportedModelError:
         raise
     except HyperDexError as error:
-        return FitRow(count, note=str(error)), 0
-    row = FitRow(count, plan.weight_bytes, plan.kv_bytes, plan.io_bytes, plan.capacity_bytes)
-    return row, plan.smallest_fit
+        return FitRow(spec.num_devices, note=str(error)), 0
+    total = plan.weight_bytes + plan.kv_bytes + plan.io_bytes
+    return FitRow(spec.num_devices, plan.weight_bytes, plan.kv_bytes, total, plan.capacity_bytes), plan.smallest_fit
+
+
+async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tuple[int, ...]) -> FitPlan:
+    """`plan` with estimated ms/token, and with totals where only the hub knows the model.
+
+    A child does the work, so that no key waits; cancelling this ends the child.
+    """
+    if plan.is_problem:
+        return plan
+    config = config_file(prefix, spec.model_id)
+    tokens = _text_length(config, spec)
+    command = [sys.executable, "-m", "compiler", "estimate", str(config.absolute()) if config else spec.model_id]
+    command += ["--prefix", str(prefix.absolute()), "--num-device", ",".join(map(str, counts)), "--json"]
+    command += ["--target", spec.target, "--dtype", spec.dtype]
+    command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
+    command += ["--max-length", str(spec.max_length)] if spec.max_length else []
+    output, complaint = await _run(command)
+    found = _estimates(output)
+    if plan.rows:
+        rows = tuple(replace(row, ms_per_token=_number(found, row.num_devices, "ms_per_token")) for row in plan.rows)
+        return replace(plan, rows=rows, tokens=sum(tokens) if found else 0)
+    if not found:
+        return FitPlan(note=f"no config.json here; {complaint or 'the hub gave none'}")
+    return FitPlan(
+        tuple(
+            FitRow(
+                count,
+                total_bytes=int(_number(found, count, "bytes_per_device") or 0),
+                capacity_bytes=int(_number(found, count, "capacity_bytes") or 0),
+                ms_per_token=_number(found, count, "ms_per_token"),
+            )
+            for count in counts
+            if count in found
+        ),
+        smallest_fit=int(_number(found, counts[0], "smallest_fit") or 0),
+        tokens=sum(tokens),
+    )
+
+
+def _text_length(config: Path | None, spec: JobSpec) -> tuple[int, int]:
+    """Prompt and new tokens that the model and the caches have room for."""
+    limit = spec.max_length
+    if not limit and config is not None:
+        positions = read_json(config)[0].get("max_position_embeddings")
+        limit = positions if isinstance(positions, int) else 0
+    limit = limit if limit > 1 else _PROMPT_TOKENS + _NEW_TOKENS
+    prompt = min(_PROMPT_TOKENS, limit // 2)
+    return prompt, min(_NEW_TOKENS, limit - prompt)
+
+
+async def _run(command: list[str]) -> tuple[bytes, str]:
+    """Output of a child and its last complaint."""
+    import compiler
+
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        cwd=Path(compiler.__file__).parent.parent,
+    )
+    try:
+        output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    words = errors.decode("utf-8", "replace").strip().splitlines()
+    return output, one_line(words[-1].removeprefix("hyperdex: error: "), 300) if words else ""
+
+
+def _estimates(output: bytes) -> dict[int, dict[str, object]]:
+    """The estimates of a child by device count; {} for anything else."""
+    try:
+        loaded = json.loads(output)
+    except ValueError:
+        return {}
+    entries = [entry for entry in loaded if isinstance(entry, dict)] if isinstance(loaded, list) else []
+    return {count: entry for entry in entries if isinstance(count := entry.get("num_device"), int)}
+
+
+def _number(found: dict[int, dict[str, object]], count: int, name: str) -> float | None:
+    value = found.get(count, {}).get(name)
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None

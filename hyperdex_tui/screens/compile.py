@@ -11,7 +11,7 @@ from textual.binding import BindingType
 
 from compiler.errors import HyperDexError
 from compiler.target import TARGET_NAMES, load_target
-from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, plan_fit
+from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, add_estimates, plan_fit
 from hyperdex_tui.backend.jobs import JobSpec, Launcher
 from hyperdex_tui.formatting import bytes_text
 from hyperdex_tui.keys import bindings
@@ -21,6 +21,7 @@ from hyperdex_tui.widgets.fit_table import FitTable
 from hyperdex_tui.widgets.form import Field, Form
 from hyperdex_tui.widgets.painted import Pane, line
 
+_SETTLE_S = 0.15
 _LENGTHS = (0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
 
@@ -111,14 +112,16 @@ class CompileScreen(AppScreen):
         self.query_one("#compile-summary", Pane).show(summary)
 
     async def _plan(self, spec: JobSpec) -> None:
-        table = self.query_one(FitTable)
-        await asyncio.sleep(0.15)  # while an arrow key is held, only the last value is planned
+        await asyncio.sleep(_SETTLE_S)  # while an arrow key is held, only the last value is planned
         counts = tuple(sorted({*DEVICE_COUNTS, max(1, spec.num_devices)}))
-        plan: FitPlan = await asyncio.to_thread(
-            plan_fit, self._prefix, spec.model_id, spec.target, spec.dtype, spec.max_length, counts
-        )
-        table.show_plan(plan, spec.num_devices)
-        self.note("sizes planned from config.json" if plan.rows else "")
+        plan = await asyncio.to_thread(plan_fit, self._prefix, spec, counts)
+        self._show_plan(spec, plan)
+        self._show_plan(spec, await add_estimates(plan, self._prefix, spec, counts))
+
+    def _show_plan(self, spec: JobSpec, plan: FitPlan) -> None:
+        self.query_one(FitTable).show_plan(plan, spec.num_devices)
+        text = f"planned; ms/token estimated, {plan.tokens:,} tokens" if plan.tokens else "planned"
+        self.note(text if plan.rows else "")
         self._summarise(spec, plan)
 
     def action_next_field(self) -> None:

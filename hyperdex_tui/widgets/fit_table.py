@@ -1,4 +1,4 @@
-"""Bytes per device for several device counts, and whether they fit."""
+"""Bytes per device for several device counts, whether they fit, and how fast they would be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from hyperdex_tui.backend.fit import FitPlan, FitRow
 from hyperdex_tui.formatting import bytes_text, pad, pad_left, percent_text, wrap
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
-_BAR_CELLS = 12
-_COLUMNS = (("weights", 10), ("KV cache", 10), ("i/o", 10), ("total", 10), ("of", 10))
+_COLUMNS = (("weights", 10), ("KV cache", 10), ("total", 10), ("of", 10))
+_SPEED_CELLS = 10
+_VERDICT_CELLS = 16
 
 
 class FitTable(Pane):
@@ -19,6 +20,7 @@ class FitTable(Pane):
     def show_plan(self, plan: FitPlan | None, chosen: int) -> None:
         """Show a plan; None while it is being computed."""
         title = pad("Per device", 12) + "".join(pad_left(name, cells) for name, cells in _COLUMNS)
+        title += " " * _VERDICT_CELLS + pad_left("ms/token", _SPEED_CELLS)
         lines: list[Line] = [line((title, "head"))]
         if plan is None:
             lines.append(line(("  computing …", "dim")))
@@ -31,11 +33,19 @@ class FitTable(Pane):
 
 
 def _row(row: FitRow, chosen: bool) -> Line:
-    mark = ("▶ " if chosen else "  ", "accent")
+    mark = ("▶ ", "accent") if chosen else ("  ", "dim")
     name = pad(f"{row.num_devices} device" + ("s" if row.num_devices > 1 else ""), 10)
+    role = "strong" if chosen else "text"
     if row.note:
-        return line(mark, (name, "strong" if chosen else "text"), (" ✗ " + row.note, "bad"))
-    sizes = (row.weight_bytes, row.cache_bytes, row.io_bytes, row.total_bytes, row.capacity_bytes)
-    cells = "".join(pad_left(bytes_text(size), width) for size, (_, width) in zip(sizes, _COLUMNS, strict=True))
-    verdict = (" ✓ fits " if row.fits else " ✗ too large ") + percent_text(row.total_bytes, row.capacity_bytes)
-    return line(mark, (name + cells, "strong" if chosen else "text"), (verdict, "good" if row.fits else "bad"))
+        return line(mark, (name, role), (" ✗ " + row.note, "bad"))
+    sizes = (row.weight_bytes, row.cache_bytes, row.total_bytes, row.capacity_bytes)
+    shown = (bytes_text(size) if size else "-" for size in sizes)
+    cells = "".join(pad_left(text, width) for text, (_, width) in zip(shown, _COLUMNS, strict=True))
+    verdict = (" ✓ fits " if row.fits else " ✗ no, ") + percent_text(row.total_bytes, row.capacity_bytes)
+    speed = "" if row.ms_per_token is None else f"{row.ms_per_token:,.2f}"
+    return line(
+        mark,
+        (name + cells, role),
+        (pad(verdict, _VERDICT_CELLS), "good" if row.fits else "bad"),
+        (pad_left(speed, _SPEED_CELLS), role),
+    )

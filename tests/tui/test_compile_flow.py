@@ -13,8 +13,8 @@ import pytest
 
 from compiler.events import JobFinished, JobStarted, PhaseFinished, PhaseStarted, Progress, to_line
 from compiler.workspace import ModelFolder
-from hyperdex_tui.backend.fit import plan_fit
-from hyperdex_tui.backend.jobs import JobFile, Launcher, job_file
+from hyperdex_tui.backend.fit import add_estimates, plan_fit
+from hyperdex_tui.backend.jobs import JobFile, JobSpec, Launcher, job_file
 from hyperdex_tui.messages import OpenRun
 from hyperdex_tui.screens.generate import GenerateScreen
 from hyperdex_tui.screens.instructions import InstructionsScreen
@@ -121,7 +121,7 @@ def launch(launcher: Launcher, program: str) -> JobFile:
 
 @pytest.mark.parametrize("max_length", [0, 64])
 def test_the_plan_of_the_demo_adds_up(prefix: Path, max_length: int) -> None:
-    plan = plan_fit(prefix, "hyperdex/demo", "u55c", "float16", max_length, (1, 2, 4))
+    plan = plan_fit(prefix, JobSpec("hyperdex/demo", max_length=max_length), (1, 2, 4))
     assert [row.num_devices for row in plan.rows] == [1, 2, 4] and plan.smallest_fit == 1
     assert all(row.fits and row.total_bytes > row.weight_bytes > 0 for row in plan.rows)
     weights = [row.weight_bytes for row in plan.rows]
@@ -129,15 +129,15 @@ def test_the_plan_of_the_demo_adds_up(prefix: Path, max_length: int) -> None:
 
 
 def test_a_model_that_is_not_here_yet_is_no_problem(prefix: Path) -> None:
-    plan = plan_fit(prefix, "some/where", "u55c", "float16", 0, (1,))
-    assert not plan.rows and not plan.is_problem and "phase 1" in plan.note
+    plan = plan_fit(prefix, JobSpec("some/where"), (1,))
+    assert not plan.rows and not plan.is_problem and "hub" in plan.note
 
 
 def test_a_model_nobody_supports_is_said_once(prefix: Path) -> None:
     path = prefix / "some" / "where" / "ckpt" / "config.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"architectures": ["NoSuchForCausalLM"], "model_type": "nosuch"}')
-    plan = plan_fit(prefix, "some/where", "u55c", "float16", 0, (1, 2, 4))
+    plan = plan_fit(prefix, JobSpec("some/where"), (1, 2, 4))
     assert plan.is_problem and not plan.rows and "NoSuch" in plan.note
 
 
@@ -159,3 +159,19 @@ async def test_a_model_at_work_says_so_until_it_is_done(make_app: MakeApp, built
     finally:
         child.kill()
         child.wait()
+
+
+@pytest.mark.parametrize("counts", [(1, 2, 4)])
+async def test_estimates_are_added_to_the_plan(prefix: Path, counts: tuple[int, ...]) -> None:
+    spec = JobSpec("hyperdex/demo")
+    plan = plan_fit(prefix, spec, counts)
+    estimated = await add_estimates(plan, prefix, spec, counts)
+    assert [row.total_bytes for row in estimated.rows] == [row.total_bytes for row in plan.rows]
+    assert all(row.ms_per_token is not None and row.ms_per_token > 0 for row in estimated.rows)
+    assert estimated.tokens == 256  # all that the model's positions allow
+
+
+async def test_without_config_and_hub_the_note_says_why(prefix: Path) -> None:
+    spec = JobSpec("some/where")
+    plan = await add_estimates(plan_fit(prefix, spec, (1,)), prefix, spec, (1,))
+    assert not plan.rows and not plan.is_problem and plan.note.startswith("no config.json here; ")
