@@ -64,7 +64,6 @@ async def tour(pilot: Pilot[None], shoot: Callable[[str], None]) -> None:
     await press(pilot)
     shoot("models")
     await press(pilot, "c", "right")
-    await pilot.pause(1.5)
     shoot("compile")
     await pilot.press("enter")
     await until(pilot, lambda: _compile_ended(pilot))
@@ -123,6 +122,10 @@ async def draw(out: Path, size: tuple[int, int], prefix: Path) -> list[Path]:
     written: list[Path] = []
 
     def shoot(name: str) -> None:
+        strips = app.screen._compositor.render_strips()
+        wrong = [strip.text.strip() for strip in strips if "✗" in strip.text]
+        if wrong:
+            raise SystemExit(f"screenshots: {name} shows an error: {wrong[0]}")
         path = out / f"{name}.svg"
         path.write_text(stable(app.export_screenshot(title="hyperdex-tui")), encoding="utf-8")
         written.append(path)

@@ -55,7 +55,7 @@ class FitRow:
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """The rows for all device counts, or why there are none.
+    """The rows for all device counts; `note` says why there are none, or why they lack ms/token.
 
     Attributes:
         smallest_fit: fewest devices that hold the model, 0 when unknown or none does.
@@ -139,7 +139,7 @@ async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tupl
     found = _estimates(output)
     if plan.rows:
         rows = tuple(replace(row, ms_per_token=_number(found, row.num_devices, "ms_per_token")) for row in plan.rows)
-        return replace(plan, rows=rows, tokens=sum(tokens) if found else 0)
+        return replace(plan, rows=rows, tokens=sum(tokens)) if found else replace(plan, note=complaint)
     if not found:
         return FitPlan(note=f"no config.json here; {complaint or 'the hub gave none'}")
     return FitPlan(

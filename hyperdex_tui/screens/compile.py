@@ -121,6 +121,7 @@ class CompileScreen(AppScreen):
     def _show_plan(self, spec: JobSpec, plan: FitPlan) -> None:
         self.query_one(FitTable).show_plan(plan, spec.num_devices)
         text = f"planned; ms/token estimated, {plan.tokens:,} tokens" if plan.tokens else "planned"
+        text = f"{text}; no ms/token: {plan.note}" if plan.note else text
         self.note(text if plan.rows else "")
         self._summarise(spec, plan)
 

@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from compiler.errors import HyperDexError
 from hyperdex_tui.backend.generation import Finished, Generation
-from hyperdex_tui.formatting import seconds_text
+from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.painted import Pane, line
@@ -55,7 +55,7 @@ class GenerateScreen(AppScreen):
         self._state("Runs the build on the emulator, in a process of its own.")
 
     def _state(self, text: str, role: str = "dim", second: str = "") -> None:
-        lines = [line((text, role))]
+        lines = [line((part, role)) for part in wrap(text, max(20, self.size.width - 2), 2)]
         self.query_one("#generate-state", Pane).show([*lines, line((second, "dim"))] if second else lines)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -31,7 +31,8 @@ class TitleBar(Painted):
         width = self.size.width
         name, gap = " HyperDex ", 2
         trail = cut(self.trail, width - cell_len(name) - gap)
-        note = cut_left(self.note, width - cell_len(name) - cell_len(trail) - gap - 1)
+        shorten = cut_left if self.note.startswith("prefix") else cut  # a path says more at its end
+        note = shorten(self.note, width - cell_len(name) - cell_len(trail) - gap - 1)
         fill = width - cell_len(name) - cell_len(trail) - cell_len(note) - 2
         return self.paint(
             line((name, "strong"), (" " + trail, "text"), (" " * max(0, fill), "text"), (note + " ", "dim")),

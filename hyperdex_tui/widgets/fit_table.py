@@ -24,7 +24,7 @@ class FitTable(Pane):
         lines: list[Line] = [line((title, "head"))]
         if plan is None:
             lines.append(line(("  computing …", "dim")))
-        elif plan.note:
+        elif not plan.rows:
             text, role = (f"✗ {plan.note}", "bad") if plan.is_problem else (plan.note, "dim")
             lines += [line(("  " + part, role)) for part in wrap(text, max(20, self.size.width - 2), 5)]
         for row in plan.rows if plan is not None else ():
