@@ -1,10 +1,13 @@
 """The link between devices: slices in flight, by tag.
 
-All devices of this link live in one process and run in lockstep: a transmit
-puts down one slice per device, a receive takes all of them.
+All devices of `LocalLink` live in one process and run in lockstep: a transmit
+puts down one slice per device, a receive takes all of them. `process_link` is
+the same between processes.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
@@ -12,14 +15,45 @@ from compiler.emulator.arithmetic import Vector
 from compiler.emulator.trap import Trap
 
 
+class Link(Protocol):
+    """What transmit and receive need.
+
+    Attributes:
+        num_devices: all devices of the build.
+        local: the devices of this process, whose slices `transmit` gets.
+        in_flight: whether something was transmitted and not yet received.
+    """
+
+    num_devices: int
+    local: range
+
+    @property
+    def in_flight(self) -> bool: ...
+
+    def clear(self) -> None:
+        """Drop whatever is in flight."""
+
+    def transmit(self, tag: int, slices: list[Vector]) -> None:
+        """Send one slice per local device; they are copied."""
+
+    def receive(self, tag: int, length: int, devices: int) -> Vector:
+        """The slices of all devices behind one another, in device order."""
+
+
 class LocalLink:
     """Slices between transmit and receive."""
 
-    __slots__ = ("_in_flight", "num_devices")
+    __slots__ = ("_in_flight", "local", "num_devices")
 
     def __init__(self, num_devices: int) -> None:
         self.num_devices = num_devices
+        self.local = range(num_devices)
         self._in_flight: dict[int, list[Vector]] = {}
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a slice waits for its receiver."""
+        return bool(self._in_flight)
 
     def clear(self) -> None:
         """Drop whatever is in flight."""

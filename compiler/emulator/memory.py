@@ -1,8 +1,8 @@
 """Device memory: the parameter files of a build, and the key/value caches behind them.
 
 A build -> matrices that streams read. Parameters stay in their files, mapped
-read-only (a small build is widened once); caches are zero pages, float32
-values that are already rounded. Every access is checked against the memory map.
+read-only; caches are zero pages, float32 values that are already rounded.
+Every access is checked against the memory map.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
-from compiler.dtypes import FLOAT32, DType
+from compiler.dtypes import DType
 from compiler.emulator.arithmetic import Vector
-from compiler.emulator.banks import Bank, Reader, Scratch, is_widened_exactly, widen
+from compiler.emulator.banks import Banks, Reader, read_interleaved
 from compiler.emulator.caches import Cache, CacheMatrix
+from compiler.emulator.kernel import default_kernel
 from compiler.emulator.trap import Trap
 from compiler.errors import ArtifactError, CapacityError
 from compiler.header import HEADER_BYTES
 from compiler.memory_map import CACHE_KINDS, CHANNELS, MemoryMap, Region
 from compiler.rounding import storage, to_float32
-
-RESIDENT_BYTES = 256 << 20
-"""A build of at most this many parameter bytes is read and widened to float32 once instead of mapped:
-it then runs at 11 GB/s of float32 instead of 3 GB/s of float16."""
 
 _SPARE_FILES = 256
 
@@ -44,45 +41,49 @@ class Place:
 
 
 class ParameterMatrix:
-    """Rows and columns of a parameter region, on every device."""
+    """Rows and columns of a parameter region, on every device that runs here."""
 
-    __slots__ = ("_readers", "_vectors", "cols", "rows")
+    __slots__ = ("_vectors", "cols", "readers", "rows")
 
     def __init__(self, rows: int, cols: int, readers: tuple[Reader, ...]) -> None:
         self.rows = rows
         self.cols = cols
-        self._readers = readers
+        self.readers = readers
         self._vectors: dict[int, Vector] = {}
 
     def times(self, device: int, vector: Vector) -> Vector:
         """Matrix times vector, [rows]."""
-        return self._readers[device].times(vector)[: self.rows]
+        return self.readers[device].times(vector)
 
     def vector(self, device: int) -> Vector:
         """The values of a matrix of one column or one row, kept for the next time."""
         if device not in self._vectors:
-            self._vectors[device] = self._readers[device].values()[: self.rows].reshape(-1)
+            self._vectors[device] = self.readers[device].values().reshape(-1)
         return self._vectors[device]
 
 
 class Memory:
-    """The HBM of all devices of a build.
+    """The HBM of the devices of a build that run in this process.
+
+    Args:
+        build: whose memory.
+        devices: which devices; the indices of all methods count within them.
 
     Raises:
         ArtifactError: a parameter file cannot be read.
         CapacityError: the caches do not fit this computer's memory.
     """
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, devices: range) -> None:
         self.memory_map: MemoryMap = build.memory_map
+        self.kernel = default_kernel()
         self._itemsize = self.memory_map.dtype.itemsize
-        self._banks = _open_banks(build)
-        self._scratch = Scratch()
+        self._banks = _open_banks(build, devices)
         self._places: dict[int, Place] = {}
         self._parameters: dict[tuple[int, int, int, int], ParameterMatrix] = {}
         try:
             self._caches = {
-                region.name: Cache(region, self.memory_map.num_devices, self._itemsize)
+                region.name: Cache(region, len(devices), self._itemsize, self.kernel)
                 for region in self.memory_map.regions
                 if region.kind in CACHE_KINDS
             }
@@ -119,8 +120,7 @@ class Memory:
             place = self.place(address)
             _check_parameters(place, rows, cols, stride)
             first = address // self._itemsize
-            slots = -(-rows // CHANNELS)
-            readers = tuple(Reader(banks, self._scratch, first, slots, cols, stride) for banks in self._banks)
+            readers = tuple(Reader(banks, self.kernel, first, rows, cols, stride) for banks in self._banks)
             found = self._parameters[key] = ParameterMatrix(rows, cols, readers)
         return found
 
@@ -136,7 +136,7 @@ class Memory:
             raise Trap(f"index {index} is outside the {rows} rows of region {region.name}")
         width = -(-length // CHANNELS)
         first = address // self._itemsize + index * width
-        return [Reader(banks, self._scratch, first, 1, width, width).columns()[:length] for banks in self._banks]
+        return [read_interleaved(banks, first, length) for banks in self._banks]
 
     def open_cache(self, address: int, rows: int, cols: int, stride: int) -> CacheMatrix:
         """Rows and columns of one head of a cache, all of them written before."""
@@ -152,8 +152,7 @@ class Memory:
             missing = begin + int(np.argmin(written))
             raise Trap(f"token {missing} of {region.name}, head {place.head}, was never written")
         first = (address - region.begin) // self._itemsize
-        devices = range(self.memory_map.num_devices)
-        return CacheMatrix(rows, cols, cache, tuple(cache.matrix(device, first, rows, cols) for device in devices))
+        return CacheMatrix(rows, cols, cache, first)
 
     def write_cache(
         self, kind: str, address: int, at: int, vectors: list[Vector], heads: int, stride: int, head_stride: int
@@ -185,9 +184,8 @@ class Memory:
             first = (address - region.begin) // self._itemsize
             return self._caches[region.name].values[device, channel, first : first + count].copy()
         banks = self._banks[device]
-        bank, row = (banks[0], channel) if len(banks) == 1 else (banks[channel], 0)
         first = address // self._itemsize
-        return np.array(to_float32(bank.elements[row, first : first + count], bank.dtype))
+        return np.array(to_float32(banks.channels[channel][first : first + count], banks.dtype))
 
     def _cache_at(self, place: Place, kinds: tuple[str, ...]) -> Cache:
         if place.region.kind not in kinds:
@@ -210,39 +208,21 @@ def _check_parameters(place: Place, rows: int, cols: int, stride: int) -> None:
         raise Trap(f"stride {stride} is not the {have_stride} of region {region.name}")
 
 
-def _open_banks(build: Build) -> tuple[tuple[Bank, ...], ...]:
+def _open_banks(build: Build, devices: range) -> tuple[Banks, ...]:
     """The banks of every device."""
-    memory_map = build.memory_map
-    dtype = memory_map.dtype
-    total = memory_map.num_devices * CHANNELS * memory_map.file_bytes
-    devices = range(memory_map.num_devices)
+    dtype = build.memory_map.dtype
     paths = [[build.param_file(device, channel) for channel in range(CHANNELS)] for device in devices]
     try:
-        if 0 < total <= RESIDENT_BYTES:
-            return tuple((Bank(_widen_files(files, memory_map.file_bytes, dtype), FLOAT32),) for files in paths)
-        if total == 0:
-            return tuple((Bank(np.empty((CHANNELS, 0), dtype=np.float32), FLOAT32),) for _ in devices)
+        if build.memory_map.file_bytes == 0:
+            return tuple(Banks((np.empty(0, dtype=storage(dtype)),) * CHANNELS, dtype) for _ in devices)
         _allow_open_files(CHANNELS * len(paths))
-        return tuple(tuple(Bank(_map_file(path, dtype), dtype) for path in files) for files in paths)
+        return tuple(Banks(tuple(_map_file(path, dtype) for path in files), dtype) for files in paths)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"the parameter files cannot be read: {error}", "compile the model again") from None
 
 
-def _widen_files(files: list[Path], file_bytes: int, dtype: DType) -> Vector:
-    """The parameters of all channels of a device as float32, [channels, elements]."""
-    whole = np.empty((len(files), file_bytes // dtype.itemsize), dtype=np.float32)
-    for row, path in zip(whole, files, strict=True):
-        stored = np.fromfile(path, dtype=storage(dtype), offset=HEADER_BYTES)
-        if is_widened_exactly(stored[None], dtype):
-            widen(stored, dtype, row)
-        else:
-            row[:] = to_float32(stored, dtype)
-    return whole
-
-
 def _map_file(path: Path, dtype: DType) -> NDArray[Any]:
-    mapped = np.memmap(path, dtype=storage(dtype), mode="r", offset=HEADER_BYTES)
-    return np.asarray(mapped).reshape(1, -1)
+    return np.asarray(np.memmap(path, dtype=storage(dtype), mode="r", offset=HEADER_BYTES))
 
 
 def _allow_open_files(count: int) -> None:

@@ -17,7 +17,7 @@ from compiler.dtypes import FLOAT16
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.caches import CacheMatrix
 from compiler.emulator.host_buffer import HostBuffer
-from compiler.emulator.link import LocalLink
+from compiler.emulator.link import Link, LocalLink
 from compiler.emulator.memory import Memory, ParameterMatrix
 from compiler.emulator.trap import Trap
 from compiler.errors import CapacityError
@@ -72,16 +72,16 @@ class State:
         "written",
     )
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, link: Link | None = None) -> None:
         manifest = build.manifest
         self._dtype = manifest.dtype
-        self.memory = Memory(build)
-        self.link = LocalLink(manifest.num_devices)
+        self.link: Link = LocalLink(manifest.num_devices) if link is None else link
+        self.memory = Memory(build, self.link.local)
         self.host = HostBuffer(HostLayout(manifest.max_length, manifest.vocab_size))
         self.tables: tuple[ActivationTable, ...] = build.tables
         try:
             self.lmu: list[Vector] = [
-                np.zeros(manifest.lmu_elements, dtype=np.float32) for _ in range(manifest.num_devices)
+                np.zeros(manifest.lmu_elements, dtype=np.float32) for _ in self.link.local
             ]
             self.written: NDArray[np.bool_] = np.zeros(manifest.lmu_elements, dtype=np.bool_)
         except MemoryError:
@@ -188,7 +188,7 @@ class State:
             raise Trap(f"stream s{slot} holds a vector of the SXE, expected parameters")
         if stream.rows * stream.cols != length or 1 not in (stream.rows, stream.cols):
             raise Trap(f"stream s{slot} holds {stream.rows} x {stream.cols}, expected a vector of {length}")
-        return [stream.vector(device) for device in range(self.link.num_devices)]
+        return [stream.vector(device) for device in range(len(self.link.local))]
 
     def take_engine_vector(self, slot: int, length: int) -> list[Vector]:
         """Consume what the SXE put into a stream."""

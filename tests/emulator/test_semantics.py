@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from compiler.emulator.arithmetic import dot_rows
 from compiler.emulator.machine import Machine
 from compiler.emulator.semantics import SEMANTICS
 from compiler.isa.host import Word
@@ -50,15 +51,11 @@ def test_mm_is_the_row_by_row_dot_product(new_bench, dtype, rows, cols):
     machine = bench.run(
         f"rd.param s1, h[{region.begin:#x}], {rows}, {cols}, {cols}\nmm v[500], v[100], s1, {rows}, {cols}", v100=x
     )
-    assert np.array_equal(lmu(machine, 500, rows), bench.rounded(np.einsum("rk,k->r", matrix, x)))
+    assert np.array_equal(lmu(machine, 500, rows), bench.rounded(dot_rows(matrix, x)))
 
 
-@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
-@pytest.mark.parametrize("dtype", [FLOAT16, FLOAT32], ids=str)
-def test_mm_does_not_depend_on_how_rows_are_spread_beyond_the_einsum_buffer(
-    new_bench, monkeypatch, dtype, resident_bytes
-):
-    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32], ids=str)
+def test_mm_does_not_depend_on_how_rows_are_spread(new_bench, dtype):
     cols = 8192 + 100
     x, matrix = RNG.standard_normal(cols).astype(np.float32), RNG.standard_normal((40, cols)).astype(np.float32)
     results = []
@@ -72,26 +69,7 @@ def test_mm_does_not_depend_on_how_rows_are_spread_beyond_the_einsum_buffer(
     assert np.array_equal(results[1], results[2][:5])
 
 
-def test_mapped_and_resident_parameters_give_the_same_bits(new_bench, monkeypatch):
-    outcomes = []
-    for limit in (0, 1 << 30):
-        monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", limit)
-        for dtype in (FLOAT16, BFLOAT16, FLOAT32):
-            bench = new_bench(dtype)
-            rng = np.random.default_rng(3)
-            table = bench.embedding("e", rng.standard_normal((5, 70)).astype(np.float32))
-            matrix = bench.matrix("w", rng.standard_normal((100, 70)).astype(np.float32))
-            machine = bench.run(
-                f"li r1, 3\nrd.embed v[0], h[{table.begin:#x}], r1, 70, 5\n"
-                f"rd.param s1, h[{matrix.begin:#x}], 100, 70, 70\nmm v[100], v[0], s1, 100, 70"
-            )
-            outcomes.append(lmu(machine, 100, 100).tobytes())
-    assert outcomes[:3] == outcomes[3:]
-
-
-@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
-def test_float16_weights_widen_exactly_including_subnormals_and_infinity(new_bench, monkeypatch, resident_bytes):
-    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
+def test_float16_weights_widen_exactly_including_subnormals_and_infinity(new_bench):
     every = np.arange(0x10000, dtype=np.uint16).view(np.float16).astype(np.float32)
     for values in (every[np.isfinite(every)][:63488], every[0x7BF0:0x7C10]):
         bench = new_bench(FLOAT16)
@@ -107,7 +85,7 @@ def test_part_of_a_matrix_can_be_streamed(bench):
     bench.matrix("w", matrix)
     offset = 64 * bench.dtype.itemsize
     machine = bench.run(f"rd.param s1, h[{offset}], 40, 64, 64\nmm v[100], v[0], s1, 40, 64", v0=x)
-    assert np.array_equal(lmu(machine, 100, 40), bench.rounded(np.einsum("rk,k->r", matrix[32:72], x)))
+    assert np.array_equal(lmu(machine, 100, 40), bench.rounded(dot_rows(matrix[32:72], x)))
 
 
 def test_mm_epilogue_is_bias_then_rope_then_activation_and_one_rounding(bench):
@@ -124,7 +102,7 @@ def test_mm_epilogue_is_bias_then_rope_then_activation_and_one_rounding(bench):
         v0=x,
         v50=np.concatenate((cos, sin)),
     )
-    expected = (np.einsum("rk,k->r", matrix, x) + bias[:, 0]).reshape(heads, head_dim)
+    expected = (dot_rows(matrix, x) + bias[:, 0]).reshape(heads, head_dim)
     turned = expected.copy()
     turned[:, 0:2] = expected[:, 0:2] * cos - expected[:, 2:4] * sin
     turned[:, 2:4] = expected[:, 2:4] * cos + expected[:, 0:2] * sin
@@ -249,9 +227,9 @@ def test_caches_come_back_as_they_were_written(bench, through_stream):
     machine.run(100)
     for head in range(heads):
         lanes = history[:, head * head_dim : (head + 1) * head_dim]
-        assert np.array_equal(lmu(machine, 500 + 100 * head, tokens), bench.rounded(np.einsum("rk,k->r", lanes, q)))
+        assert np.array_equal(lmu(machine, 500 + 100 * head, tokens), bench.rounded(dot_rows(lanes, q)))
         columns = np.ascontiguousarray(lanes.T)
-        assert np.array_equal(lmu(machine, 700 + 100 * head, head_dim), bench.rounded(np.einsum("rk,k->r", columns, p)))
+        assert np.array_equal(lmu(machine, 700 + 100 * head, head_dim), bench.rounded(dot_rows(columns, p)))
 
 
 def test_transmit_and_receive_gather_slices_in_device_order(new_bench, put):
@@ -306,9 +284,7 @@ def test_host_words_are_read_and_written(new_bench, layout):
     assert machine.host.word(Word.FINISHED) == 1
 
 
-@pytest.mark.parametrize("resident_bytes", [0, 1 << 30], ids=["mapped", "resident"])
-def test_memory_can_be_viewed_element_by_element(new_bench, monkeypatch, resident_bytes):
-    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", resident_bytes)
+def test_memory_can_be_viewed_element_by_element(new_bench):
     bench = new_bench(FLOAT16)
     matrix = normal(bench, 70, 33)
     region, keys = bench.matrix("w", matrix), bench.cache("k", "key", 1, 8)
@@ -320,9 +296,8 @@ def test_memory_can_be_viewed_element_by_element(new_bench, monkeypatch, residen
     assert machine.state.memory.peek(0, 0, region.end - 2, 99).size == 1
 
 
-def test_more_parameter_files_than_the_soft_limit_can_be_mapped(new_bench, monkeypatch):
+def test_more_parameter_files_than_the_soft_limit_can_be_mapped(new_bench):
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr("compiler.emulator.memory.RESIDENT_BYTES", 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     bench = new_bench(FLOAT32, num_devices=8)
     bench.matrix("w", np.ones((1, 1), np.float32))
