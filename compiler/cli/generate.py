@@ -37,7 +37,10 @@ class Piece:
 @build_option
 @click.option("--prompt-ids", metavar="1,2,3", help="The prompt as token ids; needs no tokenizer.")
 @click.option(
-    "--max-new-tokens", type=click.IntRange(min=1), metavar="K", help=f"[default: {DEFAULT_NEW_TOKENS}, less if L ends]"
+    "--max-new-tokens",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help=f"[default: {DEFAULT_NEW_TOKENS}, or what the build has room for]",
 )
 @click.option("--do-sample", is_flag=True, help="Draw each token instead of taking the most probable one.")
 @click.option("--top-k", default=0, show_default=True, metavar="K", type=int, help="Draw from the best K; 0: all.")
