@@ -37,23 +37,24 @@ class Finished:
     text: str
 
 
-class Generation:
-    """One run of a prompt. Iterate `tokens()`; `stop()` ends it at any time."""
+def generate_command(prefix: Path, model_id: str, build: str, prompt: str, max_new_tokens: int) -> list[str]:
+    """The child's command line; a prompt that begins with a dash is still a prompt."""
+    command = [sys.executable, "-m", "compiler", "generate", "--prefix", str(prefix.absolute()), "--build", build]
+    return [*command, "--max-new-tokens", str(max_new_tokens), "--stream-json", "--", model_id, prompt]
 
-    def __init__(self, prefix: Path, model_id: str, build: str, prompt: str, max_new_tokens: int) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "compiler",
-            "generate",
-            "--prefix",
-            str(prefix.absolute()),
-            "--build",
-            build,
-        ]
-        self._command += ["--max-new-tokens", str(max_new_tokens), "--stream-json", "--", model_id, prompt]
+
+class Generation:
+    """One run of a child. Iterate `tokens()`; `stop()` ends it at any time."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the child ended; None while it runs."""
+        return self._process.returncode if self._process is not None else None
 
     async def tokens(self) -> AsyncGenerator[Token | Finished, None]:
         """What the child says, as it says it.
@@ -97,7 +98,7 @@ class Generation:
             process.terminate()
             try:
                 await asyncio.wait_for(process.wait(), _STOP_S)
-            except TimeoutError:
+            except asyncio.TimeoutError:  # not the built-in one before Python 3.11
                 process.kill()
                 await process.wait()
 

@@ -14,7 +14,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker
 
 from compiler.errors import HyperDexError
-from hyperdex_tui.backend.generation import Finished, Generation
+from hyperdex_tui.backend.generation import Finished, Generation, generate_command
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.screens.base import AppScreen
@@ -85,7 +85,7 @@ class GenerateScreen(AppScreen):
     async def _run(self, prompt: str, count: int) -> None:
         transcript = self.query_one(Transcript)
         transcript.begin(prompt)
-        generation = Generation(self._prefix, self.model_id, self.build, prompt, count)
+        generation = Generation(generate_command(self._prefix, self.model_id, self.build, prompt, count))
         began, first, number = time.monotonic(), 0.0, 0
         waiting = self.set_interval(_TICK_S, lambda: self._waiting(began))
         self._waiting(began)

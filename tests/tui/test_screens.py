@@ -148,8 +148,8 @@ async def test_compile_screen(make_app: MakeApp, size: Size, text_snapshot: Snap
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         app.post_message(OpenCompile("some/where"))
-        await settle(pilot)
-        await press(pilot, "4", "down", "right", "down", "right", "down", "5", "1", "2", "down", "space")
+        await pilot.pause(0.1)
+        await pilot.press("4", "down", "right", "down", "right", "down", "5", "1", "2", "down", "space")
         assert_fits(app, size)
         assert "\n".join(rows(app)[:9]) == text_snapshot  # the form; the plan below it is the compiler's
 
