@@ -38,28 +38,79 @@ OPT: dict[str, Any] = {
     "num_hidden_layers": 2,
 }
 OPT_350M = {**OPT, "word_embed_proj_dim": 20, "do_layer_norm_before": False}
-_COMMON = {key: LLAMA[key] for key in LLAMA if key not in ("architectures", "attention_bias", "mlp_bias")}
+_COMMON: dict[str, Any] = {
+    key: LLAMA[key] for key in LLAMA if key not in ("architectures", "attention_bias", "mlp_bias")
+}
 
 
 def _tiny(architecture: str, **fields: Any) -> dict[str, Any]:
     return {**_COMMON, "architectures": [architecture], **fields}
 
 
-CONFIGS = {
+_GPT: dict[str, Any] = {"vocab_size": 101, "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 40}
+
+
+def _gpt(architecture: str, **fields: Any) -> dict[str, Any]:
+    return {**_GPT, "architectures": [architecture], **fields}
+
+
+CONFIGS: dict[str, dict[str, Any]] = {
     "llama": LLAMA,
     "llama-tied-mqa": LLAMA_TIED_MQA,
     "opt": OPT,
     "opt-350m": OPT_350M,
     "mistral": _tiny("MistralForCausalLM", sliding_window=3),
+    "gpt2": _gpt("GPT2LMHeadModel"),
+    "falcon": _tiny("FalconForCausalLM", new_decoder_architecture=True, num_kv_heads=2, alibi=True, bias=True),
+    "stablelm": _tiny("StableLmForCausalLM", qk_layernorm=True, use_parallel_residual=True),
+    "cohere": _tiny("CohereForCausalLM", use_qk_norm=True, attention_bias=True),
+    "olmo2": _tiny("Olmo2ForCausalLM", head_dim=10, attention_bias=True),
+    "gemma2": _tiny("Gemma2ForCausalLM", head_dim=10, sliding_window=2, attn_logit_softcapping=2.0),
+    "bloom": {"architectures": ["BloomForCausalLM"], "vocab_size": 101, "hidden_size": 48, "n_layer": 2, "n_head": 6},
+}
+"""Tiny models that between them need every piece of machinery."""
+
+EVERY: dict[str, dict[str, Any]] = {
+    **CONFIGS,
+    "arcee": _tiny("ArceeForCausalLM"),
+    "cohere2": _tiny("Cohere2ForCausalLM", sliding_window=3),
+    "exaone": _tiny("ExaoneForCausalLM", activation_function="silu", auto_map={"AutoConfig": "x.Y"}),
+    "exaone4": _tiny("Exaone4ForCausalLM", sliding_window=3),
+    "gemma": _tiny("GemmaForCausalLM"),
+    "gemma3": _tiny("Gemma3ForCausalLM", sliding_window=3),
+    "glm": _tiny("GlmForCausalLM"),
+    "glm4": _tiny("Glm4ForCausalLM"),
+    "gpt-bigcode": _gpt("GPTBigCodeForCausalLM"),
+    "gpt-neox": _tiny("GPTNeoXForCausalLM", num_key_value_heads=6),
+    "gptj": _gpt("GPTJForCausalLM", rotary_dim=6),
+    "granite": _tiny("GraniteForCausalLM", embedding_multiplier=3.0, residual_multiplier=0.5, logits_scaling=4.0),
+    "hyperclovax": _tiny("HyperCLOVAXForCausalLM"),
     "ministral": _tiny("MinistralForCausalLM", sliding_window=3, layer_types=["full_attention", "sliding_attention"]),
+    "mpt": {
+        "architectures": ["MptForCausalLM"],
+        "vocab_size": 101,
+        "d_model": 48,
+        "n_layers": 2,
+        "n_heads": 4,
+        "max_seq_len": 40,
+        "attn_config": {"clip_qkv": 6},
+    },
+    "nemotron": _tiny("NemotronForCausalLM"),
+    "olmo": _tiny("OlmoForCausalLM", clip_qkv=8.0),
+    "olmo3": _tiny("Olmo3ForCausalLM", sliding_window=3),
+    "phi": _tiny("PhiForCausalLM", qk_layernorm=True),
+    "phi3": _tiny("Phi3ForCausalLM"),
     "qwen2": _tiny("Qwen2ForCausalLM", sliding_window=2, use_sliding_window=True, max_window_layers=1),
     "qwen3": _tiny("Qwen3ForCausalLM", head_dim=10),
+    "smollm3": _tiny("SmolLM3ForCausalLM", no_rope_layers=[1, 0]),
+    "starcoder2": _tiny("Starcoder2ForCausalLM"),
 }
+"""One for every supported architecture at least."""
 
 
 def tiny_graph(name: str, fusion: bool = True, reorder: bool = True) -> Graph:
     """Graph of a tiny model after its passes."""
-    return run_passes(build_graph(CheckpointConfig(CONFIGS[name])), passes_for(fusion, reorder))
+    return run_passes(build_graph(CheckpointConfig(EVERY[name])), passes_for(fusion, reorder))
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Alibi:
-    """Slopes of all heads; a score grows by slope * token."""
+    """Slopes of all heads; a score grows by slope * token.
+
+    Attributes:
+        bfloat16: slope * token is rounded to bfloat16 and then scaled as the scores are (Falcon).
+    """
 
     slopes: tuple[float, ...]
+    bfloat16: bool = False
 
 
 GeneratedTable = Rope | Alibi

@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.dtypes import BFLOAT16
 from compiler.isa.spec import RopeStyle
+from compiler.rounding import round_to
 
 Vector = NDArray[np.float32]
 
@@ -48,35 +50,35 @@ def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: 
     """Rotate the first `rotary_dim` lanes of every head.
 
     Args:
-        vector: heads of `head_dim` lanes behind one another.
-        rope: rotary_dim / 2 cosines, then as many sines.
+        vector: heads of `head_dim` lanes behind one another, [..., length].
+        rope: rotary_dim / 2 cosines, then as many sines, [..., rotary_dim].
         head_dim: divides the length of `vector`.
         rotary_dim: even, at most `head_dim`.
         style: a RopeStyle.
     """
     half = rotary_dim // 2
-    cos, sin = rope[:half], rope[half:rotary_dim]
-    heads = vector.reshape(-1, head_dim)
+    cos, sin = rope[..., None, :half], rope[..., None, half:rotary_dim]
+    heads = vector.reshape(*vector.shape[:-1], -1, head_dim)
     if style == RopeStyle.INTERLEAVED:
         first, second = slice(0, rotary_dim, 2), slice(1, rotary_dim, 2)
     else:
         first, second = slice(0, half), slice(half, rotary_dim)
-    a, b = np.ascontiguousarray(heads[:, first]), np.ascontiguousarray(heads[:, second])
+    a, b = np.ascontiguousarray(heads[..., first]), np.ascontiguousarray(heads[..., second])
     result = heads.copy()
-    result[:, first] = a * cos - b * sin
-    result[:, second] = b * cos + a * sin
-    return result.reshape(-1)
+    result[..., first] = a * cos - b * sin
+    result[..., second] = b * cos + a * sin
+    return result.reshape(vector.shape)
 
 
-def softmax(vector: Vector, scale: float, slope: np.float32 | None = None, first: int = 0) -> Vector:
-    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + slope * index; 0 before `first`."""
+def softmax(vector: Vector, scale: float, bias: Vector | None = None, first: int = 0) -> Vector:
+    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + bias; 0 before `first`; [..., length]."""
     scaled = vector * np.float32(scale)
-    if slope is not None:
-        scaled += slope * np.arange(vector.shape[0], dtype=np.float32)
+    if bias is not None:
+        scaled += bias
     if first > 0:
-        scaled[:first] = -np.inf
-    powers = np.exp(scaled - scaled.max())
-    result: Vector = powers * (np.float32(1.0) / np.add.reduce(powers))
+        scaled[..., :first] = -np.inf
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    result: Vector = powers * (np.float32(1.0) / np.add.reduce(powers, axis=-1, keepdims=True))
     return result
 
 

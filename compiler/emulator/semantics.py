@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.emulator.arithmetic import Vector, rotate, softmax
+from compiler.emulator.arithmetic import Vector, linear_bias, rotate, softmax
 from compiler.emulator.arithmetic import layernorm as _layernorm
 from compiler.emulator.arithmetic import rmsnorm as _rmsnorm
 from compiler.emulator.sampling import Sampler
@@ -79,19 +79,31 @@ def mm(state: State, o: Operands) -> None:
     matrix = state.take_matrix(o.stream, rows, cols)
     biases = state.take_vector(o.bias, rows)
     ropes = _rope_source(state, o, rows) if o.rotary_dim else None
-    table = state.activation(o.act)
-    results = []
-    for device, source in enumerate(sources):
-        result = matrix.times(device, source)
-        if biases is not None:
-            result = result + biases[device]
-        if ropes is not None:
-            result = rotate(result, ropes[device], o.head_dim, o.rotary_dim, o.style)
-        results.append(result if table is None else table.evaluate(result))
+    state.activation(o.act)
+    results = [
+        finish_product(
+            state,
+            o,
+            matrix.times(device, source),
+            biases[device] if biases is not None else None,
+            ropes[device] if ropes is not None else None,
+        )
+        for device, source in enumerate(sources)
+    ]
     if o.out:
         state.open_stream(o.out, EngineVector([state.rounded(result) for result in results]))
     else:
         state.write(o.dst, results)
+
+
+def finish_product(state: State, o: Operands, product: Vector, bias: Vector | None, rope: Vector | None) -> Vector:
+    """What mm does behind the product, [..., rows]: bias, rotation, activation; unrounded."""
+    if bias is not None:
+        product = product + bias
+    if rope is not None:
+        product = rotate(product, rope, o.head_dim, o.rotary_dim, o.style)
+    table = state.activation(o.act)
+    return product if table is None else table.evaluate(product)
 
 
 def _rope_source(state: State, o: Operands, length: int) -> list[Vector]:
@@ -205,8 +217,10 @@ def softmax_(state: State, o: Operands) -> None:
     first = state.registers[o.first_reg]
     if first >= length:
         raise Trap(f"token {first} is the first that counts, there are {length}")
-    slopes = [slope[0] for slope in state.read(o.slope, 1)] if o.slopes else [None] * len(a)
-    state.write(o.dst, [softmax(x, o.scale, slope, first) for x, slope in zip(a, slopes, strict=True)])
+    biases: list[Vector | None] = [None] * len(a)
+    if o.slopes:
+        biases = [linear_bias(slope[0], length, o.scale, bool(o.coarse)) for slope in state.read(o.slope, 1)]
+    state.write(o.dst, [softmax(x, o.scale, bias, first) for x, bias in zip(a, biases, strict=True)])
 
 
 def sample(state: State, o: Operands) -> None:

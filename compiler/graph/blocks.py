@@ -137,8 +137,8 @@ def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int,
         query = b.rope(query, row, lanes, block.style, f"{module}.{block.query}")
         key = b.rope(key, row, lanes, block.style, f"{module}.{block.key}")
     b.write_cache(key, value, module)
-    slopes = positions.slopes[block.alibi] if block.alibi else ""
-    attended = b.attend(query, block.scale, module, block.window, block.cap, slopes)
+    slopes, coarse = (positions.slopes[block.alibi], block.alibi.bfloat16) if block.alibi else ("", False)
+    attended = b.attend(query, block.scale, module, block.window, block.cap, slopes, coarse)
     output = f"{module}.{block.output}"
     return b.linear(attended, output, b.vector(width), block.output_bias, transposed=block.transposed)
 

@@ -191,24 +191,35 @@ class GraphBuilder:
         self._add("write_key", (key,), None, module, layer=self.layer)
         self._add("write_value", (value,), None, module, layer=self.layer)
 
-    def attend(self, query: str, scale: float, module: str, window: int = 0, cap: float = 0.0, slopes: str = "") -> str:
+    def attend(
+        self,
+        query: str,
+        scale: float,
+        module: str,
+        window: int = 0,
+        cap: float = 0.0,
+        slopes: str = "",
+        coarse: bool = False,
+    ) -> str:
         """Attention of the query over the caches of the current layer.
 
         Args:
             window: most tokens it sees, 0 for all.
             cap: soft limit of the scaled scores, 0 for none.
             slopes: value of the heads' linear biases, "" for none.
+            coarse: they are rounded to bfloat16 and then scaled like the scores.
         """
         shape = Shape(Spread.SCORES, self.heads.num_attention_heads, 0)
-        if cap:
-            act = softcap(cap, scale)
-            scaled = self._add("scores", (query,), shape, module, layer=self.layer, act=act)
-        else:
-            scores = self._add("scores", (query,), shape, module, layer=self.layer)
-            scaled = self._add("scale", (scores,), shape, module, scale=scale)
-        values = {"window": window} if window else {}
-        inputs = (scaled, slopes) if slopes else (scaled,)
-        weights = self._add("softmax", inputs, shape, module, {}, scale=1.0, **values)
+        act = softcap(cap, scale) if cap else ""
+        scores = self._add("scores", (query,), shape, module, layer=self.layer, act=act)
+        values: dict[str, float] = {"scale": scale if coarse else 1.0}
+        if not cap and not coarse:
+            scores = self._add("scale", (scores,), shape, module, scale=scale)
+        if window:
+            values["window"] = window
+        if coarse:
+            values["coarse"] = 1
+        weights = self._add("softmax", (scores, slopes) if slopes else (scores,), shape, module, {}, **values)
         return self._add("attend", (weights,), self.query(), module, layer=self.layer)
 
     def sample(self, logits: str) -> None:

@@ -101,9 +101,9 @@ OPS: dict[str, OpSpec] = {
             ((_S,),),
             1,
             "Softmax over the last `window` cached tokens, all without one, of scale * x [+ slope * token]. A "
-            "second input holds the slopes.",
+            "second input holds the slopes; a coarse bias is rounded to bfloat16, then scaled too.",
             attributes=("scale",),
-            optional_attributes=("window",),
+            optional_attributes=("window", "coarse"),
             optional_input=(_Q,),
         ),
         OpSpec("attend", ((_S,),), 1, "Sum of cached values weighted by probability.", attributes=("layer",)),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.checkpoint.alibi import generated_table
-from compiler.dtypes import DType
+from compiler.dtypes import BFLOAT16, DType
 from compiler.graph.activations import activation_table
 from compiler.graph.ir import Graph, Node
 from compiler.isa.spec import RopeStyle
@@ -155,7 +155,9 @@ def _softmax(node: Node, scores: Array, slopes: Array | None = None) -> Array:
     """Row by row: one row per head, one column per token."""
     scaled = scores * np.float32(node.number("scale"))
     if slopes is not None:
-        scaled = scaled + slopes.reshape(-1, 1) * np.arange(scores.shape[1], dtype=np.float32)
+        bias: Array = np.asarray(slopes.reshape(-1, 1) * np.arange(scores.shape[1], dtype=np.float32), np.float32)
+        coarse = round_to(bias, BFLOAT16) * np.float32(node.number("scale"))
+        scaled = scaled + (coarse if node.integer("coarse") else bias)
     if node.integer("window"):
         scaled[:, : max(0, scores.shape[1] - node.integer("window"))] = -np.inf
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))

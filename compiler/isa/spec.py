@@ -405,6 +405,7 @@ SPECS: tuple[Spec, ...] = (
             _register("first_reg", 7, 13, _R, True, "register with the first token that counts; those before get 0"),
             _lmu("slope", 5, _R, "slopes", optional=True, synopsis="linear bias of this head"),
             _count("slopes", 6, 0, 1, True, "1: there is a linear bias"),
+            _count("coarse", 6, 1, 1, True, "1: slope * i is rounded to bfloat16, then multiplied by scale"),
         ),
         "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * i. Tokens beyond the "
         "length are masked.",

@@ -422,7 +422,8 @@ class _Lowering:
         if node.integer("window") in self.windows:
             operands["first_reg"] = self.windows[node.integer("window")]
         if len(node.inputs) == 2:
-            operands |= {"slope": Slot(self.located[node.inputs[1]].buffer, head), "slopes": 1}
+            slope = Slot(self.located[node.inputs[1]].buffer, head)
+            operands |= {"slope": slope, "slopes": 1, "coarse": node.integer("coarse")}
         mnemonic = "vscale" if node.op == "scale" else "softmax"
         self.emit(mnemonic, "", dst=Slot(result), a=Slot(source), length=self.max_length, **operands)
         return result

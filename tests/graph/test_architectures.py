@@ -11,7 +11,7 @@ from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures import SUPPORTED, build_graph, is_harmless
 from compiler.graph.verify import verify_graph
-from tests.tiny import CONFIGS, LLAMA, OPT, tiny_graph
+from tests.tiny import EVERY, LLAMA, OPT, tiny_graph
 
 
 def _refusal(config: dict[str, Any]) -> str:
@@ -20,13 +20,13 @@ def _refusal(config: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_graph_of_a_config_is_legal(name: str) -> None:
     verify_graph(tiny_graph(name, False, False))
 
 
 def test_every_supported_architecture_has_a_tiny_model() -> None:
-    assert {row.name for row in SUPPORTED} == {config["architectures"][0] for config in CONFIGS.values()}
+    assert {row.name for row in SUPPORTED} == {config["architectures"][0] for config in EVERY.values()}
 
 
 @pytest.mark.parametrize(

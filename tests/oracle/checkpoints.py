@@ -31,8 +31,41 @@ _SIZES: dict[str, Any] = {
 }
 """Fields that most families spell alike; None in `_DIFFERENT` leaves one out."""
 
+_NO_SIZES: dict[str, Any] = {key: None for key in _SIZES if key != "vocab_size"}
+_GPT: dict[str, Any] = {
+    **_NO_SIZES,
+    "n_embd": 48,
+    "n_inner": 80,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": MAX_LENGTH,
+}
+
+_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": 2}
+_TWINS = {"exaone": "llama"}
+"""Families that transformers has no code for, and the one that computes the same."""
+
 _DIFFERENT: dict[str, dict[str, Any]] = {
     "opt": {"intermediate_size": None, "num_key_value_heads": None, "ffn_dim": 80, "word_embed_proj_dim": 48},
+    "gpt2": _GPT,
+    "gpt_bigcode": _GPT,
+    "gptj": {**_GPT, "rotary_dim": 6},
+    "gpt_neox": {"num_key_value_heads": None, "hidden_size": 64},
+    "stablelm": {"hidden_size": 64},
+    "falcon": {"num_key_value_heads": None, "intermediate_size": None, "ffn_hidden_size": 80},
+    "bloom": {**_NO_SIZES, "hidden_size": 48, "n_layer": 2, "n_head": 4},
+    "mpt": {**_NO_SIZES, "d_model": 48, "n_layers": 2, "n_heads": 4, "max_seq_len": MAX_LENGTH},
+    "mistral": {"sliding_window": 6},
+    "ministral": {"head_dim": 12, "sliding_window": 5},
+    "cohere2": {"head_dim": 12, "sliding_window": 5},
+    "gemma": {"head_dim": 12},
+    "gemma2": {"head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 20},
+    "gemma3_text": {"head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 20},
+    "glm": {"head_dim": 16},
+    "glm4": {"head_dim": 16},
+    "nemotron": {"head_dim": 12},
+    "arcee": {"head_dim": 12},
+    "hyperclovax": {"head_dim": 12},
 }
 
 
@@ -44,7 +77,6 @@ class Recipe:
         name: also its name in the prefix, `tiny/NAME`.
         family: its `model_type`.
         config: what differs from the family's sizes.
-        slow: left out of the everyday suite.
         old_dialect: write `rope_scaling` and `rope_theta` as before transformers 5.
         shard_bytes: largest shard, so that the checkpoint has several; 0: one file.
     """
@@ -54,7 +86,6 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
     old_dialect: bool = False
     shard_bytes: int = 0
-    slow: bool = False
 
     @property
     def model_id(self) -> str:
@@ -75,6 +106,19 @@ LLAMA3 = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
+}
+PHI_LONGROPE = {
+    "original_max_position_embeddings": 32,
+    **_rope(
+        rope_type="longrope", short_factor=[1.0, 1.1, 1.3, 1.5, 1.8, 2.5], long_factor=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    ),
+}
+GRANITE = {
+    "num_key_value_heads": 2,
+    "embedding_multiplier": 3.0,
+    "attention_multiplier": 0.4,
+    "residual_multiplier": 0.6,
+    "logits_scaling": 5.0,
 }
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 
@@ -110,6 +154,72 @@ RECIPES = (
     Recipe("qwen2-window", "qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
     Recipe("qwen3", "qwen3", {"num_key_value_heads": 2, "head_dim": 16}),
     Recipe("qwen3-biases", "qwen3", {"attention_bias": True, "head_dim": 24}),
+    Recipe("stablelm", "stablelm", {"num_key_value_heads": 2}),
+    Recipe("stablelm-parallel", "stablelm", {"use_parallel_residual": True, "use_qkv_bias": True}),
+    Recipe("stablelm-norms", "stablelm", {"qk_layernorm": True, "num_key_value_heads": 2}),
+    Recipe("starcoder2", "starcoder2", {"num_key_value_heads": 2, "sliding_window": 6}),
+    Recipe("starcoder2-plain", "starcoder2", {"use_bias": False, "tie_word_embeddings": False}),
+    Recipe("phi", "phi"),
+    Recipe("phi-norms", "phi", {"qk_layernorm": True, "num_key_value_heads": 2}),
+    Recipe("phi3", "phi3", {"num_key_value_heads": 2}),
+    Recipe("phi3-window", "phi3", {"sliding_window": 5}),
+    Recipe("phi3-longrope", "phi3", PHI_LONGROPE),
+    Recipe("olmo", "olmo", {"clip_qkv": 0.5}),
+    Recipe("olmo-biases", "olmo", {"attention_bias": True, "num_key_value_heads": 2}),
+    Recipe("olmo2", "olmo2", {"num_key_value_heads": 2}),
+    Recipe("olmo2-mqa", "olmo2", {"num_key_value_heads": 1, "attention_bias": True}),
+    Recipe("olmo3", "olmo3", {"num_hidden_layers": 4, "sliding_window": 4}),
+    Recipe("gemma", "gemma", {"num_key_value_heads": 1, "head_dim": 32}),
+    Recipe("gemma2", "gemma2", {"num_key_value_heads": 2}),
+    Recipe("gemma2-caps", "gemma2", {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0}),
+    Recipe("gemma3", "gemma3_text", {"num_hidden_layers": 6, "num_key_value_heads": 2}),
+    Recipe("cohere", "cohere", {"num_key_value_heads": 2}),
+    Recipe("cohere-norms", "cohere", {"use_qk_norm": True, "num_key_value_heads": 2, "attention_bias": True}),
+    Recipe("cohere2", "cohere2", {"num_hidden_layers": 4, "num_key_value_heads": 2}),
+    Recipe("gpt2", "gpt2"),
+    Recipe("gpt2-by-layer", "gpt2", {"scale_attn_by_inverse_layer_idx": True, "n_inner": None}),
+    Recipe("gpt2-unscaled", "gpt2", {"scale_attn_weights": False, "tie_word_embeddings": False}),
+    Recipe("gpt-bigcode", "gpt_bigcode"),
+    Recipe("gpt-bigcode-heads", "gpt_bigcode", {"multi_query": False}),
+    Recipe("gptj", "gptj"),
+    Recipe("gpt-neox", "gpt_neox"),
+    Recipe("gpt-neox-sequential", "gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
+    Recipe("falcon", "falcon"),
+    Recipe("falcon-heads", "falcon", {"multi_query": False, "bias": True, "parallel_attn": False}),
+    Recipe("falcon-new", "falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    Recipe(
+        "falcon-new-one-norm",
+        "falcon",
+        {"new_decoder_architecture": True, "num_kv_heads": 4, "num_ln_in_parallel_attn": 1},
+    ),
+    Recipe("falcon-alibi", "falcon", {"alibi": True, "multi_query": False}),
+    Recipe("falcon-alibi-odd", "falcon", {"alibi": True, "num_attention_heads": 6, "bias": True}),
+    Recipe("bloom", "bloom"),
+    Recipe("bloom-odd-heads", "bloom", {"n_head": 6, "apply_residual_connection_post_layernorm": True}),
+    Recipe("mpt", "mpt"),
+    Recipe("mpt-odd-heads", "mpt", {"n_heads": 6, "attn_config": {"clip_qkv": 0.5, "softmax_scale": 0.3}}),
+    Recipe("exaone", "exaone", {"num_key_value_heads": 2}),
+    Recipe("exaone-tied", "exaone", {"tie_word_embeddings": True, **_rope(**LLAMA3)}),
+    Recipe("exaone4", "exaone4", {"num_hidden_layers": 4, "sliding_window": 5, "num_key_value_heads": 2}),
+    Recipe("exaone4-full", "exaone4", {"sliding_window": None, "layer_types": ["full_attention"] * 2}),
+    Recipe("granite", "granite", GRANITE),
+    Recipe("hyperclovax", "hyperclovax", GRANITE),
+    Recipe("hyperclovax-plain", "hyperclovax", {"use_post_norm": False}),
+    Recipe("smollm3", "smollm3", {"no_rope_layers": [0, 1]}),
+    Recipe(
+        "smollm3-window",
+        "smollm3",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 5,
+            "no_rope_layers": [0, 1],
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
+    Recipe("glm", "glm", {"num_key_value_heads": 2}),
+    Recipe("glm4", "glm4", {"num_key_value_heads": 2}),
+    Recipe("nemotron", "nemotron", {"num_key_value_heads": 2}),
+    Recipe("arcee", "arcee", {"attention_bias": True, "mlp_bias": True}),
 )
 
 
@@ -130,9 +240,8 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
     from transformers import AutoConfig, AutoModelForCausalLM
 
     sizes = {**_SIZES, **_DIFFERENT.get(recipe.family, {}), **recipe.config}
-    config = AutoConfig.for_model(recipe.family, **{key: value for key, value in sizes.items() if value is not None})
-    config.pad_token_id = config.bos_token_id = None
-    config.eos_token_id = 2
+    given = {key: value for key, value in sizes.items() if value is not None or key in recipe.config}
+    config = AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **given, **_TOKENS)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(sum(recipe.name.encode()))
     with torch.no_grad():
@@ -145,10 +254,47 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
     shard: dict[str, Any] = {"max_shard_size": recipe.shard_bytes} if recipe.shard_bytes else {}
     with _quiet():
         model.save_pretrained(folder, **shard)
+    if recipe.family in _TWINS:
+        folder.rename(folder.with_name("twin"))
+        _write_exaone(folder.with_name("twin"), folder)
     if recipe.old_dialect:
         _rewrite_rope(folder / "config.json")
     if tokenizer:
         write_tokenizer(folder)
+
+
+def _write_exaone(twin: Path, folder: Path) -> None:
+    """A Llama with the names of EXAONE 3, for which transformers has no code."""
+    from safetensors.numpy import load_file, save_file
+
+    names = {
+        "model.embed_tokens.": "transformer.wte.",
+        "model.norm.": "transformer.ln_f.",
+        "model.layers.": "transformer.h.",
+        ".self_attn.o_proj.": ".attn.attention.out_proj.",
+        ".self_attn.": ".attn.attention.",
+        ".mlp.gate_proj.": ".mlp.c_fc_0.",
+        ".mlp.up_proj.": ".mlp.c_fc_1.",
+        ".mlp.down_proj.": ".mlp.c_proj.",
+        ".input_layernorm.": ".ln_1.",
+        ".post_attention_layernorm.": ".ln_2.",
+    }
+    tensors = {}
+    for name, tensor in load_file(twin / "model.safetensors").items():
+        for old, new in names.items():
+            name = name.replace(old, new)
+        tensors[name] = tensor
+    config = json.loads((twin / "config.json").read_text(encoding="utf-8"))
+    fields = {
+        "num_hidden_layers": "num_layers",
+        "rms_norm_eps": "layer_norm_epsilon",
+        "hidden_act": "activation_function",
+    }
+    config = {fields.get(key, key): value for key, value in config.items()}
+    config.update(architectures=["ExaoneForCausalLM"], model_type="exaone", auto_map={"AutoConfig": "modeling.X"})
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _rewrite_rope(path: Path) -> None:
@@ -182,12 +328,19 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def load_reference(folder: Path) -> Any:
-    """The checkpoint as a transformers model, float32, eager attention."""
+    """The checkpoint, or its twin, as a transformers model, float32, eager attention.
+
+    But for Falcon, whose eager attention adds linear biases twice: there, its default.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
+    twin = folder.with_name("twin")
+    folder = twin if twin.exists() else folder
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    attention = "sdpa" if kind == "falcon" else "eager"
     with _quiet():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
     return model.eval()
 
 

@@ -59,8 +59,8 @@ def _run(
     return Run([step.token_id for step in steps], np.stack(rows))
 
 
-LONG = [pytest.param(each, marks=pytest.mark.slow) if each.slow else each for each in RECIPES]
 FAMILIES = [next(each for each in RECIPES if each.family == family) for family in {r.family: None for r in RECIPES}]
+EVERYDAY = [each if each in FAMILIES else pytest.param(each, marks=pytest.mark.slow) for each in RECIPES]
 
 
 def _assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt: tuple[int, ...]) -> None:
@@ -81,7 +81,7 @@ def _assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt:
         assert run.logits.tobytes() == runs[0].logits.tobytes(), f"{num_devices} devices"
 
 
-@pytest.mark.parametrize("recipe", LONG, ids=str)
+@pytest.mark.parametrize("recipe", EVERYDAY, ids=str)
 def test_float32_tokens_are_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path) -> None:
     _assert_exact(recipe, tmp_path, (1, 3), PROMPT)
 

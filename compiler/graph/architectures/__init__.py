@@ -8,15 +8,65 @@ from __future__ import annotations
 
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures.bloom import BLOOM, MPT
+from compiler.graph.architectures.cohere import COHERE, COHERE2
+from compiler.graph.architectures.exaone import EXAONE, EXAONE4
+from compiler.graph.architectures.falcon import FALCON
 from compiler.graph.architectures.family import Architecture
+from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from compiler.graph.architectures.glm import GLM, GLM4
+from compiler.graph.architectures.gpt2 import GPT2, GPT_BIGCODE, GPTJ
+from compiler.graph.architectures.gpt_neox import GPT_NEOX
+from compiler.graph.architectures.granite import GRANITE, HYPERCLOVAX
 from compiler.graph.architectures.llama import LLAMA
 from compiler.graph.architectures.mistral import MINISTRAL, MISTRAL
+from compiler.graph.architectures.nemotron import ARCEE, NEMOTRON
+from compiler.graph.architectures.olmo import OLMO, OLMO2, OLMO3
 from compiler.graph.architectures.opt import OPT
+from compiler.graph.architectures.phi import PHI, PHI3
 from compiler.graph.architectures.qwen import QWEN2, QWEN3
+from compiler.graph.architectures.smollm3 import SMOLLM3
+from compiler.graph.architectures.stablelm import STABLELM
+from compiler.graph.architectures.starcoder2 import STARCODER2
 from compiler.graph.decoder import build_decoder
 from compiler.graph.ir import Graph
 
-SUPPORTED: tuple[Architecture, ...] = (LLAMA, MINISTRAL, MISTRAL, OPT, QWEN2, QWEN3)
+SUPPORTED: tuple[Architecture, ...] = (
+    ARCEE,
+    BLOOM,
+    COHERE,
+    COHERE2,
+    EXAONE,
+    EXAONE4,
+    FALCON,
+    GEMMA,
+    GEMMA2,
+    GEMMA3,
+    GLM,
+    GLM4,
+    GPT2,
+    GPT_BIGCODE,
+    GPTJ,
+    GPT_NEOX,
+    GRANITE,
+    HYPERCLOVAX,
+    LLAMA,
+    MINISTRAL,
+    MISTRAL,
+    MPT,
+    NEMOTRON,
+    OLMO,
+    OLMO2,
+    OLMO3,
+    OPT,
+    PHI,
+    PHI3,
+    QWEN2,
+    QWEN3,
+    SMOLLM3,
+    STABLELM,
+    STARCODER2,
+)
 
 _HARMLESS = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attention.masked_bias")
 

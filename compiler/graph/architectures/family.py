@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compiler.checkpoint.config import LAYER_LIMIT, POSITION_LIMIT, VOCAB_LIMIT, CheckpointConfig, check_divides
-from compiler.checkpoint.rope import read_rope
+from compiler.checkpoint.rope import Rope, read_rope
 from compiler.errors import UnsupportedModelError
 from compiler.graph.activations import ACTIVATIONS, clip_width
 from compiler.graph.blocks import Attention, FeedForward
@@ -124,10 +124,37 @@ def rms(config: CheckpointConfig, default: float = 1e-6, offset: float = 0.0) ->
     return Norm("rmsnorm", config.number("rms_norm_eps", 0.0, 1.0, default), offset=offset)
 
 
+def layernorm(config: CheckpointConfig, name: str) -> Norm:
+    """The layer norm of a config, with weight and bias; `name` is the field of its epsilon."""
+    return Norm("layernorm", config.number(name, 0.0, 1.0, 1e-5), bias=True)
+
+
+def read_layer_ropes(
+    config: CheckpointConfig,
+    model: Decoder,
+    theta: float = 10000.0,
+    sliding_theta: str = "rope_theta",
+    sliding_default: float | None = None,
+) -> dict[str, Rope]:
+    """The rotation of sliding and of full layers.
+
+    `rope_parameters` names both; before transformers 5, scaling was for the full layers and `sliding_theta` the
+    field with the base of the others.
+    """
+    width, positions = model.heads.head_dim, model.positions
+    if isinstance(config.table("rope_parameters").get(FULL), Mapping):
+        return {kind: read_rope(config, width, positions, theta, layer_type=kind) for kind in (FULL, SLIDING)}
+    full = read_rope(config, width, positions, theta)
+    base = config.number(sliding_theta, 1.0, 1e12, full.theta if sliding_default is None else sliding_default)
+    plain = {key: value for key, value in config.fields.items() if key not in ("rope_scaling", "rope_parameters")}
+    return {FULL: full, SLIDING: read_rope(CheckpointConfig({**plain, "rope_theta": base}), width, positions, base)}
+
+
 def llama_like(
     config: CheckpointConfig,
     norm: Norm,
     *,
+    layers_name: str = "num_hidden_layers",
     act: str = "silu",
     act_name: str = "hidden_act",
     bias: bool = False,
@@ -138,7 +165,7 @@ def llama_like(
     partial: float = 1.0,
 ) -> Decoder:
     """A decoder with Llama's config fields, names and topology; the arguments are biases and defaults of fields."""
-    heads, layers = read_heads(config, grouped=True), read_layers(config)
+    heads, layers = read_heads(config, grouped=True), read_layers(config, layers_name)
     positions = config.integer("max_position_embeddings", 1, POSITION_LIMIT)
     rope = read_rope(config, heads.head_dim, positions, theta, partial)
     layer = Layer(

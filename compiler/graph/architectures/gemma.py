@@ -1,0 +1,96 @@
+"""GemmaForCausalLM, Gemma2ForCausalLM and Gemma3ForCausalLM: scaled embeddings, norm weights around zero.
+
+Source: transformers.models.gemma, gemma2 and gemma3 (its text model).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures.family import (
+    FULL,
+    GROUPED,
+    ROPES,
+    SLIDING,
+    Architecture,
+    llama_like,
+    read_layer_ropes,
+    read_windows,
+    rms,
+    with_layers,
+    with_windows,
+)
+from compiler.graph.blocks import HeadNorm
+from compiler.graph.decoder import Decoder, Layer
+
+_TANH = "gelu_pytorch_tanh"
+
+
+def gemma(config: CheckpointConfig, act_name: str = "hidden_act") -> Decoder:
+    """The first Gemma; the later ones add to it."""
+    if config.flag("use_bidirectional_attention", False):
+        raise UnsupportedModelError("config.json: use_bidirectional_attention is true; only causal attention is known")
+    bias = config.flag("attention_bias", False)
+    if config.fields.get(act_name) == "gelu":  # the first release said so and meant the tanh form
+        config = CheckpointConfig({**config.fields, act_name: _TANH})
+    model = llama_like(
+        config, rms(config, offset=1.0), act=_TANH, act_name=act_name, bias=bias, output_bias=bias, tied=True
+    )
+    return replace(model, embedding_scale=model.hidden**0.5, embedding_rounded=True)
+
+
+def gemma2(config: CheckpointConfig) -> Decoder:
+    """Soft caps, norms on both sides of each block, every other layer slides."""
+    scale = config.number("query_pre_attn_scalar", 1e-6, 1e9, 256) ** -0.5
+    cap = _cap(config, "attn_logit_softcapping")
+
+    def change(_index: int, layer: Layer) -> Layer:
+        return replace(
+            layer,
+            attention=replace(layer.attention, scale=scale, cap=cap),
+            after_attention="post_attention_layernorm",
+            before_mlp="pre_feedforward_layernorm",
+            after_mlp="post_feedforward_layernorm",
+        )
+
+    model = with_layers(gemma(config, "hidden_activation"), change)
+    model = replace(model, logit_cap=_cap(config, "final_logit_softcapping"))
+    return with_windows(model, read_windows(config, model.layers, lambda layer: layer % 2 == 0))
+
+
+def gemma3(config: CheckpointConfig) -> Decoder:
+    """A norm on every query and key head, ropes by kind of layer, five of six layers slide."""
+    norm = HeadNorm(rms(config, offset=1.0))
+    pattern = config.integer("sliding_window_pattern", 1, 1024, 6)
+    model = gemma2(config)
+    windows = read_windows(config, model.layers, lambda layer: (layer + 1) % pattern != 0)
+    ropes = read_layer_ropes(config, model, theta=1e6, sliding_theta="rope_local_base_freq", sliding_default=1e4)
+
+    def change(index: int, layer: Layer) -> Layer:
+        rope = ropes[SLIDING if windows[index] else FULL]
+        return replace(layer, attention=replace(layer.attention, rope=rope, head_norm=norm, cap=0.0))
+
+    return with_windows(with_layers(model, change), windows)
+
+
+def _cap(config: CheckpointConfig, name: str) -> float:
+    return 0.0 if config.fields.get(name) is None else config.number(name, 1e-3, 1e6)
+
+
+_FEATURES = ("scaled embeddings", "norm weights around zero", GROUPED, "head_dim of its own")
+GEMMA = Architecture(name="GemmaForCausalLM", example="google/gemma-2b", features=(*_FEATURES, ROPES), build=gemma)
+GEMMA2 = Architecture(
+    name="Gemma2ForCausalLM",
+    example="google/gemma-2-2b",
+    features=("soft caps of scores and logits", "query scaling", "sliding and full layers", *_FEATURES),
+    build=gemma2,
+)
+GEMMA3 = Architecture(
+    name="Gemma3ForCausalLM",
+    example="google/gemma-3-1b-it",
+    features=("sliding and full layers with ropes of their own", "norm of each query and key head", *_FEATURES),
+    build=gemma3,
+    missing="images (Gemma3ForConditionalGeneration)",
+)

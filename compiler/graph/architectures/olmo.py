@@ -1,0 +1,91 @@
+"""OlmoForCausalLM, Olmo2ForCausalLM and Olmo3ForCausalLM.
+
+The first clips queries, keys and values and has norms without weights; the
+others normalise behind each block, and queries and keys as whole vectors.
+
+Source: transformers.models.olmo, olmo2 and olmo3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.graph.architectures.family import (
+    FULL,
+    GROUPED,
+    ROPES,
+    SLIDING,
+    Architecture,
+    llama_like,
+    read_clip,
+    read_layer_ropes,
+    read_windows,
+    rms,
+    with_layers,
+    with_windows,
+)
+from compiler.graph.blocks import HeadNorm
+from compiler.graph.builder import Norm
+from compiler.graph.decoder import Decoder, Layer
+
+_PATTERN = 4  # of OLMo 3: every fourth layer sees everything
+
+
+def olmo(config: CheckpointConfig) -> Decoder:
+    """OLMo 1; OlmoLayerNorm has no weights and eps 1e-5."""
+    bias, clip = config.flag("attention_bias", False), read_clip(config)
+    model = llama_like(config, Norm("layernorm", 1e-5, weight=False), bias=bias, output_bias=bias)
+    return with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, clip=clip)))
+
+
+def olmo2(config: CheckpointConfig) -> Decoder:
+    """OLMo 2."""
+    bias, norm = config.flag("attention_bias", False), rms(config, 1e-5)
+
+    def change(_index: int, layer: Layer) -> Layer:
+        return replace(
+            layer,
+            attention=replace(layer.attention, head_norm=HeadNorm(norm, over="heads")),
+            before_attention="",
+            after_attention="post_attention_layernorm",
+            before_mlp="",
+            after_mlp="post_feedforward_layernorm",
+        )
+
+    return with_layers(llama_like(config, norm, bias=bias, output_bias=bias), change)
+
+
+def olmo3(config: CheckpointConfig) -> Decoder:
+    """OLMo 3: three of four layers slide, and rope scaling is for the others."""
+    model = olmo2(config)
+    windows = read_windows(config, model.layers, lambda layer: (layer + 1) % _PATTERN != 0)
+    ropes = read_layer_ropes(config, model)
+    model = with_layers(
+        model,
+        lambda index, layer: replace(
+            layer, attention=replace(layer.attention, rope=ropes[SLIDING if windows[index] else FULL])
+        ),
+    )
+    return with_windows(model, windows)
+
+
+OLMO = Architecture(
+    name="OlmoForCausalLM",
+    example="allenai/OLMo-1B-hf",
+    features=("clip_qkv", "norms without weights", GROUPED, ROPES),
+    build=olmo,
+    missing="clip_qkv of more than twelve significant bits",
+)
+OLMO2 = Architecture(
+    name="Olmo2ForCausalLM",
+    example="allenai/OLMo-2-0425-1B",
+    features=("norm of all query heads and of all key heads", "norms behind the blocks", GROUPED, ROPES),
+    build=olmo2,
+)
+OLMO3 = Architecture(
+    name="Olmo3ForCausalLM",
+    example="allenai/Olmo-3-1025-7B",
+    features=("sliding and full layers with ropes of their own", *OLMO2.features),
+    build=olmo3,
+)
