@@ -7,6 +7,7 @@ is read, no number is computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,13 +98,8 @@ def estimate(
 
 def parameter_count(graph: Graph) -> int:
     """Elements of all tensors of a checkpoint, a tied head counted once."""
-    total = 0
-    for parameter in graph.parameters:
-        size = 1
-        for extent in parameter.shape:
-            size *= extent
-        total += size if parameter.rope is None else 0
-    return total
+    shapes = {name: shape for parameter in graph.parameters for name, shape in parameter.tensors}
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def nominal_parameters(graph: Graph) -> int:

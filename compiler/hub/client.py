@@ -83,6 +83,20 @@ class Client:
 
         return self.persist(request, ask)
 
+    def file_metadata(self, request: Request) -> Any:
+        """Return huggingface_hub's HfFileMetadata: size and etag as the file's own address gives them."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        def ask() -> Any:
+            try:
+                url = hf_hub_url(request.model_id, request.file, revision=request.revision, endpoint=self.endpoint)
+                with _printable_log():
+                    return get_hf_file_metadata(url, token=self.token or False, timeout=self.patience.timeout_s)
+            except Exception as error:  # requests', httpx's or the client's own, by version
+                raise explain_client(error, request) from None
+
+        return self.persist(request, ask)
+
     def read(self, request: Request, limit_bytes: int) -> bytes:
         """Return a small file; one byte more than `limit_bytes` when it is longer."""
 

@@ -131,6 +131,24 @@ def _route_to(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:
             """Stay silent."""
 
+        def do_HEAD(self) -> None:
+            """The headers of a file: its size, and its hash as the etag."""
+            path = unquote(urlsplit(self.path).path)
+            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            hub.seen.append(Seen(path, token, ""))
+            model_id, _, rest = path.removeprefix("/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            if self.known(model_id, revision, token) and name in hub.files[model_id]:
+                content = hub.files[model_id][name]
+                sibling = _sibling(name, content)
+                large = name.endswith(LARGE_SUFFIXES)
+                etag = hashlib.sha256(content).hexdigest() if large else sibling["blobId"]
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("ETag", f'"{etag}"')
+                self.send_header("X-Repo-Commit", hub.commits[model_id])
+                self.end_headers()
+
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")

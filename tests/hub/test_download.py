@@ -287,3 +287,20 @@ def test_index_and_shards_come_from_one_commit(hub: LocalHub, folder: ModelFolde
     paths = [seen.path for seen in hub.seen if "/resolve/" in seen.path]
     assert all(f"/resolve/{COMMIT}/" in path for path in paths)
     assert (folder.ckpt / "model.safetensors.index.json").read_bytes() == INDEX
+
+
+@pytest.mark.parametrize("extra", [{}, {"size": 3, "blobId": "zz"}], ids=["names only", "useless hashes"])
+@pytest.mark.parametrize("name", [WHOLE, SHARDED], ids=["whole", "sharded"])
+def test_a_mirror_whose_listing_has_no_hashes_is_asked_for_each_file(
+    hub: LocalHub, folder: ModelFolder, name: dict[str, bytes], extra: dict[str, object]
+) -> None:
+    hub.add(MODEL, name)
+    hub.edit_listing = lambda listing: {
+        **listing,
+        "siblings": [{"rfilename": sibling["rfilename"], **extra} for sibling in listing["siblings"]],
+    }
+    snapshot = get(folder)
+    for file, size, sha256 in snapshot.files:
+        content = (folder.ckpt / file).read_bytes()
+        assert content == name[file]
+        assert (size, sha256) == (len(content), hashlib.sha256(content).hexdigest())
