@@ -70,6 +70,12 @@ def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: 
     return result.reshape(vector.shape)
 
 
+def linear_bias(slope: np.float32, length: int, scale: float, coarse: bool) -> Vector:
+    """slope * index; rounded to bfloat16 and times `scale` if it is coarse."""
+    bias: Vector = slope * np.arange(length, dtype=np.float32)
+    return round_to(bias, BFLOAT16) * np.float32(scale) if coarse else bias
+
+
 def softmax(vector: Vector, scale: float, bias: Vector | None = None, first: int = 0) -> Vector:
     """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + bias; 0 before `first`; [..., length]."""
     scaled = vector * np.float32(scale)
