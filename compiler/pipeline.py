@@ -33,6 +33,7 @@ from compiler.workspace import ModelFolder, Workspace, build_name, lock
 
 if TYPE_CHECKING:
     from compiler.artifacts.manifest import Manifest
+    from compiler.checkpoint.converted import ConvertedModel
 
 __all__ = ["CompileOptions", "compile_model", "make_plan", "plan_memory"]
 
@@ -61,11 +62,12 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
             config = _read_local_config(folder)
             plan = make_plan(config, options)
         with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
-            checkpoint = _convert(folder, plan, options, report)
+            model = _convert(folder, plan, options, report)
+            plan = _as_stored(plan, model, options, report)
         with report.phase(3, f"{options.num_devices} devices, {plan.mapping.memory_map.channels} channels each"):
-            param_fingerprint = _map(folder, build, plan, options, checkpoint, revision, report)
+            param_fingerprint = _map(folder, build, plan, options, model.fingerprint, revision, report)
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
-            _generate(folder, build, plan, options, checkpoint, revision, param_fingerprint, report)
+            _generate(folder, build, plan, options, model.fingerprint, revision, param_fingerprint, report)
     return build
 
 
@@ -102,8 +104,8 @@ def _download(folder: ModelFolder, options: CompileOptions, report: Reporter) ->
     return snapshot.revision
 
 
-def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: Reporter) -> str:
-    """Phase 2; returns the fingerprint of the checkpoint."""
+def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: Reporter) -> ConvertedModel:
+    """Phase 2."""
     from compiler.checkpoint.convert import check_range, convert
     from compiler.checkpoint.converted import load_converted
     from compiler.checkpoint.fingerprint import is_up_to_date
@@ -116,9 +118,9 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
             raise ArtifactError(f"{folder.ckpt}: the converted model vanished", "compile again")
         check_range(model.tensors, plan.dtype)
         report.skip(reason)
-        return model.fingerprint
+        return model
     report.message("forced" if current else reason)
-    model = convert(
+    return convert(
         folder.ckpt,
         tensor_specs(plan.graph),
         plan.config,
@@ -127,7 +129,17 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         ignored=lambda name: is_harmless(name, plan.graph),
         on_progress=lambda done, total, spec: report.progress(done, total, "bytes", spec.source),
     )
-    return model.fingerprint
+
+
+def _as_stored(plan: Plan, model: ConvertedModel, options: CompileOptions, report: Reporter) -> Plan:
+    """The plan, made again if the checkpoint's head is its own although the config ties it."""
+    from compiler.graph.tensors import config_as_stored
+
+    config = config_as_stored(plan.config, plan.graph, model)
+    if config is plan.config:
+        return plan
+    report.message("the head is tied in config.json but stored with other values: using the stored one", "warning")
+    return make_plan(config, options)
 
 
 def _map(

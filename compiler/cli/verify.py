@@ -100,7 +100,9 @@ def _memory_map(folder: ModelFolder, build: Build) -> str:
         VerificationError: naming the region and the rule.
     """
     from compiler.checkpoint.config import CheckpointConfig
+    from compiler.checkpoint.converted import load_converted
     from compiler.graph.architectures import build_graph
+    from compiler.graph.tensors import config_as_stored
     from compiler.mapping.verify import verify_map
 
     count = f"{len(build.memory_map.regions)} regions"
@@ -109,7 +111,10 @@ def _memory_map(folder: ModelFolder, build: Build) -> str:
         config = CheckpointConfig(json.loads(path.read_bytes()))
     except (OSError, ValueError):
         return f"{count}, disjoint and inside the device; not compared with the model, {path.name} is gone"
-    verify_map(build.memory_map, build_graph(config))
+    graph, model = build_graph(config), load_converted(folder.ckpt)
+    if model is not None:
+        graph = build_graph(CheckpointConfig(config_as_stored(config.fields, graph, model)))
+    verify_map(build.memory_map, graph)
     return f"{count}, disjoint, inside the device, and together every tensor of the model"
 
 

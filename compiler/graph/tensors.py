@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.checkpoint.converted import ConvertedModel
 from compiler.checkpoint.tensors import TensorSpec
 from compiler.errors import VerificationError
 from compiler.graph.ir import Graph
@@ -21,4 +25,33 @@ def tensor_specs(graph: Graph) -> tuple[TensorSpec, ...]:
             known = found.setdefault(name, spec)
             if known.shape != shape:
                 raise VerificationError(f"tensor {name} is asked for as {list(known.shape)} and as {list(shape)}")
+    for own, shared in tied_tensors(graph).items():
+        found[own] = TensorSpec(own, found[shared].shape, tied_to=shared, optional=True)
     return tuple(found.values())
+
+
+def tied_tensors(graph: Graph) -> dict[str, str]:
+    """For each matrix that reads another module's weight, the name its own would have, and the one it reads."""
+    found = {}
+    for node in graph.nodes:
+        if node.op != "linear":
+            continue
+        weight, own = graph.parameter(node.parameter("weight")), f"{node.source.module}.weight"
+        if weight.kind == "embedding" and weight.source.tensor != own:
+            found[own] = weight.source.tensor
+    return found
+
+
+def config_as_stored(config: Mapping[str, Any], graph: Graph, model: ConvertedModel) -> Mapping[str, Any]:
+    """The config, untied if the checkpoint holds a head of its own with other values than the embedding.
+
+    Source: transformers 5 ties such a head only when both have the same values.
+    """
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    for own, shared in tied_tensors(graph).items():
+        head, embedding = tensors.get(own), tensors.get(shared)
+        if head is None or embedding is None or head.tied_to:
+            continue
+        if (head.dtype, head.crc32, head.absmax) != (embedding.dtype, embedding.crc32, embedding.absmax):
+            return {**config, "tie_word_embeddings": False}
+    return config
