@@ -77,7 +77,10 @@ def linear_bias(slope: np.float32, length: int, scale: float, coarse: bool) -> V
 
 
 def softmax(vector: Vector, scale: float, bias: Vector | None = None, first: int = 0) -> Vector:
-    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + bias; 0 before `first`; [..., length]."""
+    """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + bias; 0 before `first`.
+
+    All along the last axis.
+    """
     scaled = vector * np.float32(scale)
     if bias is not None:
         scaled += bias

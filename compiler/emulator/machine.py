@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
 from compiler.emulator.arithmetic import Vector
+from compiler.emulator.fast import FastPath
 from compiler.emulator.host_buffer import HostBuffer
+from compiler.emulator.link import Link
+from compiler.emulator.plan import operands_of
 from compiler.emulator.semantics import SEMANTICS, Semantics
 from compiler.emulator.state import SampleObserver, State
 from compiler.emulator.trap import Trap
@@ -46,17 +49,24 @@ class Machine:
         steps: instructions executed since reset.
         breakpoints: pcs before which `run` stops.
 
+    Args:
+        build: what to run.
+        link: to the other devices; None: all of them are here.
+        fast: let `run` use plans where it can; the results are the same bit for bit.
+
     Raises:
         MachineFault: a word is no instruction, or a branch leaves the program.
     """
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, *, link: Link | None = None, fast: bool = True) -> None:
         self.build = build
         self.program: tuple[Instruction, ...] = _load_program(build)
         self._code: tuple[tuple[Semantics, SimpleNamespace], ...] = tuple(
-            (SEMANTICS[instr.mnemonic], _operands(instr)) for instr in self.program
+            (SEMANTICS[instr.mnemonic], operands_of(instr)) for instr in self.program
         )
-        self.state = State(build)
+        self.state = State(build, link)
+        self._may_plan = fast
+        self._fast: FastPath | None = None
         self.steps = 0
         self.breakpoints: set[int] = set()
 
@@ -151,18 +161,30 @@ class Machine:
         """
         state, breakpoints = self.state, self.breakpoints
         outputs = state.host.outputs
+        fast = self._plans() if until is None and not breakpoints else None
+        executed = 0
         with np.errstate(all="ignore"):
-            for executed in range(max_steps):
+            while executed < max_steps:
                 if state.halted:
                     return Stop.HALTED
                 if executed and state.pc in breakpoints:
                     return Stop.BREAKPOINT
+                if fast is not None and (done := fast.advance(max_steps - executed)):
+                    executed += done
+                    self.steps += done
+                    continue
                 self._step()
+                executed += 1
                 if until_output and state.host.outputs != outputs:
                     return Stop.OUTPUT
                 if until is not None and until(state):
                     return Stop.CONDITION
         return Stop.HALTED if state.halted else Stop.BUDGET
+
+    def _plans(self) -> FastPath | None:
+        if self._fast is None and self._may_plan:
+            self._fast = FastPath(self.program, self.state)
+        return self._fast
 
     def fault(self, pc: int, reason: str) -> MachineFault:
         """A fault at instruction `pc`."""
@@ -188,12 +210,6 @@ class Machine:
             state.pc = pc
             raise self.fault(pc, str(trap)) from None
         self.steps += 1
-
-
-def _operands(instr: Instruction) -> SimpleNamespace:
-    return SimpleNamespace(
-        **{operand.name: value for operand, value in zip(instr.spec.operands, instr.values, strict=True)}
-    )
 
 
 def _load_program(build: Build) -> tuple[Instruction, ...]:

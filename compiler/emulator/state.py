@@ -80,9 +80,7 @@ class State:
         self.host = HostBuffer(HostLayout(manifest.max_length, manifest.vocab_size))
         self.tables: tuple[ActivationTable, ...] = build.tables
         try:
-            self.lmu: list[Vector] = [
-                np.zeros(manifest.lmu_elements, dtype=np.float32) for _ in self.link.local
-            ]
+            self.lmu: list[Vector] = [np.zeros(manifest.lmu_elements, dtype=np.float32) for _ in self.link.local]
             self.written: NDArray[np.bool_] = np.zeros(manifest.lmu_elements, dtype=np.bool_)
         except MemoryError:
             raise CapacityError(f"{manifest.lmu_elements} LMU elements do not fit this computer's memory") from None
