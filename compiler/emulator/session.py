@@ -38,6 +38,8 @@ class SamplingParameters:
 
 
 GREEDY = SamplingParameters()
+_SMALLEST_TOP_P = 1e-30
+"""The device reads a float32, and those below 1.2e-38 lose precision and end at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ def check_sampling(parameters: SamplingParameters) -> None:
         UsageError: naming the parameter, its value and its range.
     """
     checks: tuple[tuple[str, float, bool, str], ...] = (
-        ("top_k", parameters.top_k, 0 <= parameters.top_k < 1 << 31, "0 (off) or a positive integer"),
-        ("top_p", parameters.top_p, 0 < parameters.top_p <= 1, "above 0, at most 1"),
+        ("top_k", parameters.top_k, 0 <= parameters.top_k < 1 << 31, f"0 (off) to {(1 << 31) - 1}"),
+        ("top_p", parameters.top_p, _SMALLEST_TOP_P <= parameters.top_p <= 1, f"{_SMALLEST_TOP_P:g} to 1"),
         ("temperature", parameters.temperature, 1e-6 <= parameters.temperature <= 1e6, "0.000001 to 1000000"),
         (
             "repetition_penalty",

@@ -3,7 +3,8 @@
     [label:] [index:] mnemonic operand, operand, name=value ; comment
 
 Operands without a default stand in table order; the others are written as
-`name=value`. `parse(format(x)) == x`. A branch target is a label or `@index`.
+`name=value`. `parse(format(x)) == x`. A branch target is a label or `@index`. A float
+is a finite decimal, or `f:` and the eight hex digits of its bits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from compiler.errors import AssemblyError
 from compiler.isa.encode import Instruction, Value, check_operand
@@ -198,9 +200,12 @@ class _Parser:
         try:
             if text.startswith("f:"):
                 return float(struct.unpack("<f", struct.pack("<I", int(text[2:], 16)))[0])
-            return float(text)
+            value = float(text)
         except (ValueError, struct.error):
             raise self.fail(number, column, f"expected a float, not {printable(text)!r}") from None
+        if not math.isfinite(value):
+            raise self.fail(number, column, f"{printable(text)!r} is not a finite float; write the bits as f:HEX")
+        return value
 
 
 def _split(body: str, start: int) -> list[tuple[int, str]]:
@@ -217,11 +222,13 @@ def _split(body: str, start: int) -> list[tuple[int, str]]:
 
 
 def _format_float(value: float) -> str:
-    """Shortest text that reads back to the same float32; NaN keeps its bits as `f:HEX`."""
-    if math.isnan(value):
-        return f"f:{struct.unpack('<I', struct.pack('<f', value))[0]:08x}"
+    """Shortest text that reads back to the same float32; NaN and infinity keep their bits as `f:HEX`."""
+    bits = struct.pack("<f", value)
+    if not math.isfinite(value):
+        return f"f:{struct.unpack('<I', bits)[0]:08x}"
     for digits in range(1, 10):
         text = f"{value:.{digits}g}"
-        if math.isinf(value) or struct.pack("<f", float(text)) == struct.pack("<f", value):
-            return text
+        with suppress(OverflowError):  # a decimal rounded up beyond float32
+            if struct.pack("<f", float(text)) == bits:
+                return text
     return repr(value)

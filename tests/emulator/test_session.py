@@ -141,6 +141,8 @@ def test_breakpoints_do_not_stop_a_session(new_bench, layout):
         ([1], 1, {"stop_ids": [99]}, "stop token 0 is 99"),
         ([1], 1, {"stop_ids": list(range(33))}, "33 stop tokens"),
         ([1], 1, {"parameters": SamplingParameters(top_k=-1)}, "top_k is -1"),
+        ([1], 1, {"parameters": SamplingParameters(top_k=99999999999)}, r"allowed is 0 \(off\) to 2147483647"),
+        ([1], 1, {"parameters": SamplingParameters(top_p=1e-46)}, "top_p is 1e-46, allowed is 1e-30 to 1"),
         ([1], 1, {"parameters": SamplingParameters(top_p=0.0)}, "top_p is 0.0"),
         ([1], 1, {"parameters": SamplingParameters(top_p=float("nan"))}, "top_p is nan"),
         ([1], 1, {"parameters": SamplingParameters(temperature=0.0)}, "temperature is 0.0"),

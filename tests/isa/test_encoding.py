@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compiler.errors import AssemblyError
@@ -60,7 +60,13 @@ def test_decode_inverts_encode(instr: Instruction) -> None:
     assert decode(encode(instr)) == instr
 
 
+LARGEST = struct.unpack("<f", struct.pack("<I", 0x7F7FFFFF))[0]
+
+
 @given(instructions())
+@example(instruction("vscale", dst=0, a=0, length=1, scale=LARGEST))
+@example(instruction("vscale", dst=0, a=0, length=1, scale=-LARGEST))
+@example(instruction("vscale", dst=0, a=0, length=1, scale=float("inf")))
 def test_parse_inverts_format(instr: Instruction) -> None:
     assert parse_instruction(format_instruction(instr)) == instr
 
@@ -115,6 +121,10 @@ def test_a_bit_that_no_operand_claims_is_refused() -> None:
         ("li r1, 99999999999", "f.s:1:8", "outside"),
         ("mm v[0], v[0], s1, 1, 1, depth=3", "f.s:1:26", "no operand 'depth'"),
         ("vscale v[0], v[0], 4, fast", "f.s:1:23", "expected a float"),
+        ("vscale v[0], v[0], 4, 1e999", "f.s:1:23", "'1e999' is not a finite float"),
+        ("vscale v[0], v[0], 4, 1e39", "f.s:1:23", "beyond float32"),
+        ("vscale v[0], v[0], 4, nan", "f.s:1:23", "'nan' is not a finite float"),
+        ("vscale v[0], v[0], 4, -inf", "f.s:1:23", "'-inf' is not a finite float"),
     ],
 )
 def test_an_assembly_error_names_file_line_and_column(text: str, place: str, what: str) -> None:
