@@ -70,6 +70,49 @@ def test_a_senseless_config_is_refused_naming_field_and_value(change: dict[str, 
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("gemma3", {"layer_types": ["chunked_attention"] * 2}, ("layer_types", "chunked_attention", "full_attention")),
+        ("gemma3", {"layer_types": ["full_attention"]}, ("layer_types", "each of 2 layers")),
+        ("gemma3", {"layer_types": ["sliding_attention"] * 2, "sliding_window": None}, ("sliding_window", "missing")),
+        ("gemma3", {"use_bidirectional_attention": True}, ("use_bidirectional_attention", "causal")),
+        ("gemma2", {"attn_logit_softcapping": -50}, ("attn_logit_softcapping", "-50")),
+        ("mistral", {"sliding_window": 0}, ("sliding_window", "'0'")),
+        ("olmo", {"clip_qkv": 0.3}, ("clip_qkv", "0.3", "twelve significant bits")),
+        ("falcon", {"num_kv_heads": 4}, ("num_attention_heads 6", "num_kv_heads 4")),
+        ("falcon", {"activation": "gelu_10"}, ("activation", "gelu_10")),
+        ("gptj", {"rotary_dim": None}, ("rotary_dim", "missing")),
+        ("gptj", {"rotary_dim": 99}, ("rotary_dim", "99")),
+        ("gpt2", {"n_head": 5}, ("n_embd 48", "n_head 5")),
+        ("smollm3", {"no_rope_layers": [1]}, ("no_rope_layers", "each of 2 layers")),
+        ("mpt", {"attn_config": {"alibi": False}}, ("attn_config.alibi", "False")),
+        ("phi3", {"rope_scaling": {"type": "spiral"}}, ("rope_type", "spiral")),
+        ("granite", {"residual_multiplier": float("inf")}, ("residual_multiplier", "inf")),
+        ("bloom", {"n_layer": 10**9}, ("n_layer", "1000000000")),
+        ("exaone", {"num_key_value_heads": 5}, ("num_attention_heads 6", "num_key_value_heads 5")),
+        ("nemotron", {"hidden_act": "xielu"}, ("hidden_act", "xielu", "relu2")),
+        ("qwen3", {"quantization_config": {"quant_method": "fp8"}}, ("quantization_config", "fp8")),
+    ],
+)
+def test_a_family_refuses_what_its_fields_cannot_mean(
+    name: str, change: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    message = _refusal({**EVERY[name], **change})
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_family_refuses_a_billion_layers_and_negative_widths(name: str) -> None:
+    config = EVERY[name]
+    for field in ("num_hidden_layers", "n_layer", "n_layers", "hidden_size", "n_embd", "d_model", "vocab_size"):
+        if field in config:
+            for value in (0, -1, 10**9, "many", 1.5):
+                assert field in _refusal({**config, field: value})
+
+
 def test_an_odd_head_cannot_rotate() -> None:
     assert "rotary" in _refusal({**LLAMA, "head_dim": 7})
 

@@ -79,6 +79,7 @@ class Recipe:
         config: what differs from the family's sizes.
         old_dialect: write `rope_scaling` and `rope_theta` as before transformers 5.
         shard_bytes: largest shard, so that the checkpoint has several; 0: one file.
+        bare: names without their prefix, and the buffers and copies that older checkpoints hold.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
     old_dialect: bool = False
     shard_bytes: int = 0
+    bare: bool = False
 
     @property
     def model_id(self) -> str:
@@ -107,6 +109,7 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 PHI_LONGROPE = {
     "original_max_position_embeddings": 32,
     **_rope(
@@ -120,7 +123,6 @@ GRANITE = {
     "residual_multiplier": 0.6,
     "logits_scaling": 5.0,
 }
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 
 RECIPES = (
     Recipe("opt", "opt"),
@@ -143,6 +145,9 @@ RECIPES = (
     Recipe("llama-yarn-old", "llama", _rope(**YARN), old_dialect=True),
     Recipe("llama-llama3", "llama", _rope(**LLAMA3)),
     Recipe("llama-llama3-old", "llama", _rope(**LLAMA3), old_dialect=True),
+    Recipe("llama-bare", "llama", {"tie_word_embeddings": True}, bare=True),
+    Recipe("llama-heads-of-80", "llama", {"head_dim": 80, "num_key_value_heads": 2}),
+    Recipe("llama-heads-of-256", "llama", {"head_dim": 256, "num_attention_heads": 2, "num_key_value_heads": 1}),
     Recipe("mistral", "mistral", {"sliding_window": 6, "num_key_value_heads": 2}),
     Recipe("mistral-full", "mistral", {"sliding_window": None, "head_dim": 24}),
     Recipe(
@@ -161,6 +166,8 @@ RECIPES = (
     Recipe("starcoder2-plain", "starcoder2", {"use_bias": False, "tie_word_embeddings": False}),
     Recipe("phi", "phi"),
     Recipe("phi-norms", "phi", {"qk_layernorm": True, "num_key_value_heads": 2}),
+    Recipe("phi-old", "phi", old_dialect=True),
+    Recipe("phi-yarn", "phi", _rope(**YARN, partial_rotary_factor=0.5), old_dialect=True),
     Recipe("phi3", "phi3", {"num_key_value_heads": 2}),
     Recipe("phi3-window", "phi3", {"sliding_window": 5}),
     Recipe("phi3-longrope", "phi3", PHI_LONGROPE),
@@ -173,16 +180,19 @@ RECIPES = (
     Recipe("gemma2", "gemma2", {"num_key_value_heads": 2}),
     Recipe("gemma2-caps", "gemma2", {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0}),
     Recipe("gemma3", "gemma3_text", {"num_hidden_layers": 6, "num_key_value_heads": 2}),
+    Recipe("gemma3-old", "gemma3_text", {"num_hidden_layers": 6}, old_dialect=True),
     Recipe("cohere", "cohere", {"num_key_value_heads": 2}),
     Recipe("cohere-norms", "cohere", {"use_qk_norm": True, "num_key_value_heads": 2, "attention_bias": True}),
     Recipe("cohere2", "cohere2", {"num_hidden_layers": 4, "num_key_value_heads": 2}),
     Recipe("gpt2", "gpt2"),
+    Recipe("gpt2-bare", "gpt2", bare=True),
     Recipe("gpt2-by-layer", "gpt2", {"scale_attn_by_inverse_layer_idx": True, "n_inner": None}),
     Recipe("gpt2-unscaled", "gpt2", {"scale_attn_weights": False, "tie_word_embeddings": False}),
     Recipe("gpt-bigcode", "gpt_bigcode"),
     Recipe("gpt-bigcode-heads", "gpt_bigcode", {"multi_query": False}),
     Recipe("gptj", "gptj"),
     Recipe("gpt-neox", "gpt_neox"),
+    Recipe("gpt-neox-old", "gpt_neox", _rope(rope_theta=500.0, partial_rotary_factor=0.5), old_dialect=True),
     Recipe("gpt-neox-sequential", "gpt_neox", {"use_parallel_residual": False, "attention_bias": False}),
     Recipe("falcon", "falcon"),
     Recipe("falcon-heads", "falcon", {"multi_query": False, "bias": True, "parallel_attn": False}),
@@ -197,7 +207,7 @@ RECIPES = (
     Recipe("bloom", "bloom"),
     Recipe("bloom-odd-heads", "bloom", {"n_head": 6, "apply_residual_connection_post_layernorm": True}),
     Recipe("mpt", "mpt"),
-    Recipe("mpt-odd-heads", "mpt", {"n_heads": 6, "attn_config": {"clip_qkv": 0.5, "softmax_scale": 0.3}}),
+    Recipe("mpt-odd-heads", "mpt", {"n_heads": 6, "attn_config": {"clip_qkv": 0.5, "softmax_scale": 1.5}}),
     Recipe("exaone", "exaone", {"num_key_value_heads": 2}),
     Recipe("exaone-tied", "exaone", {"tie_word_embeddings": True, **_rope(**LLAMA3)}),
     Recipe("exaone4", "exaone4", {"num_hidden_layers": 4, "sliding_window": 5, "num_key_value_heads": 2}),
@@ -257,6 +267,8 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
     if recipe.family in _TWINS:
         folder.rename(folder.with_name("twin"))
         _write_exaone(folder.with_name("twin"), folder)
+    if recipe.bare:
+        _strip_prefix(folder)
     if recipe.old_dialect:
         _rewrite_rope(folder / "config.json")
     if tokenizer:
@@ -297,11 +309,34 @@ def _write_exaone(twin: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
+def _strip_prefix(folder: Path) -> None:
+    """Leave out `transformer.` or `model.`, and add what nobody reads: masks, frequencies, the copy of a tied head."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    path = folder / "model.safetensors"
+    tensors = {name.removeprefix("transformer.").removeprefix("model."): t for name, t in load_file(path).items()}
+    embedding = next(tensors[name] for name in ("wte.weight", "embed_tokens.weight") if name in tensors)
+    tensors.setdefault("lm_head.weight", embedding.copy())
+    stem = "h.0.attn" if "wte.weight" in tensors else "layers.0.self_attn"
+    tensors[f"{stem}.rotary_emb.inv_freq"] = np.ones(6, dtype=np.float32)
+    if stem.startswith("h."):
+        tensors[f"{stem}.bias"] = np.ones((1, 1, 8, 8), dtype=np.uint8)
+        tensors[f"{stem}.masked_bias"] = np.float32([-1e9])
+    save_file(tensors, path, {"format": "pt"})
+
+
 def _rewrite_rope(path: Path) -> None:
-    """Turn `rope_parameters` into `rope_theta` and `rope_scaling`."""
+    """Turn `rope_parameters` into the fields that said the same before transformers 5."""
     config = json.loads(path.read_text(encoding="utf-8"))
     parameters = dict(config.pop("rope_parameters"))
-    config["rope_theta"] = parameters.pop("rope_theta")
+    if "full_attention" in parameters:
+        config["rope_local_base_freq"] = parameters["sliding_attention"]["rope_theta"]
+        parameters = dict(parameters["full_attention"])
+    neox = config["model_type"] == "gpt_neox"
+    config["rotary_emb_base" if neox else "rope_theta"] = parameters.pop("rope_theta")
+    if "partial_rotary_factor" in parameters:
+        config["rotary_pct" if neox else "partial_rotary_factor"] = parameters.pop("partial_rotary_factor")
     scaled = parameters.get("rope_type", "default") != "default"
     config["rope_scaling"] = parameters if scaled else None
     path.write_text(json.dumps(config, indent=2), encoding="utf-8")
