@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from compiler.workspace import Workspace
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
+from hyperdex_tui.hangup import on_hangup
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
     OpenCompile,
@@ -79,6 +80,8 @@ class HyperDexApp(App[None]):
         for name in ("SIGHUP", "SIGTERM"):
             if hasattr(signal, name):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
+        if not self.is_headless:
+            on_hangup(lambda: loop.call_soon_threadsafe(self.exit))
 
     def on_ready(self) -> None:
         """What the start made stays: the collector need not look at it again and again."""

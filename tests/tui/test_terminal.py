@@ -118,7 +118,9 @@ def test_a_signal_ends_the_app_in_order(terminal: Terminal, number: signal.Signa
     assert b"Traceback" not in terminal.output
 
 
-def test_the_app_ends_with_its_terminal(terminal: Terminal) -> None:
+@pytest.mark.parametrize("signalled", [True, False])
+def test_the_app_ends_with_its_terminal(terminal: Terminal, signalled: bool) -> None:
     terminal.close()
-    terminal.process.send_signal(signal.SIGHUP)
+    if signalled:  # not under a parent that takes the signal and waits, as make does
+        terminal.process.send_signal(signal.SIGHUP)
     terminal.process.wait(PATIENCE_S)
