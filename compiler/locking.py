@@ -42,6 +42,9 @@ def lock_folder(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         if not path.exists():
             path.touch()
         mode = stat.S_IMODE(path.stat().st_mode)  # filelock would set its own mode over the umask
+        if not mode & stat.S_IWUSR:  # of a copy with read-only modes
+            mode |= stat.S_IRUSR | stat.S_IWUSR
+            path.chmod(mode)
         lock = FileLock(str(path), timeout=wait_s, mode=mode)
         lock.acquire(poll_interval=0.1)
     except Timeout:

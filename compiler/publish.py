@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from compiler.errors import CapacityError, HyperDexError, UsageError
+from compiler.quantity import bytes_text
 
 _CHUNK_BYTES = 1 << 20
 _UNLOCKABLE_AGE_S = 86400.0
@@ -63,37 +64,58 @@ def ensure_free_space(path: Path, needed_bytes: int) -> None:
     free = free_bytes(path)
     if needed_bytes > free:
         raise CapacityError(
-            f"{path} needs {_gigabytes(needed_bytes)}, {_gigabytes(free)} are free",
+            f"{path} needs {bytes_text(needed_bytes)}, {bytes_text(free)} are free",
             "free some space or choose another --prefix",
         )
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, in_prefix: bool = True) -> None:
     """Create a folder and its parents where they do not exist.
+
+    Args:
+        path: the folder.
+        in_prefix: whether it belongs to a model, so that another --prefix would help.
 
     Raises:
         UsageError: the place is read-only or taken by a file.
         CapacityError: the disk is full.
     """
-    with _explained(path):
+    _refuse_blocked(path)
+    with _explained(path, in_prefix=in_prefix):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def publish_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def ensure_writable(folder: Path) -> None:
+    """Check, without creating anything, that a folder of the prefix can be made and written to.
+
+    Raises:
+        UsageError: it is or lies below something that is no folder, or is read-only.
+    """
+    place = _refuse_blocked(folder)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise explain(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), place)
+
+
+def publish_file(path: Path, write: Callable[[BinaryIO], None], *, in_prefix: bool = False) -> None:
     """Create or replace `path` with what `write` puts into the open file.
+
+    Args:
+        path: the file.
+        write: gets the open file.
+        in_prefix: whether it belongs to a model, so that another --prefix would help.
 
     Raises:
         UsageError: the folder is read-only.
         CapacityError: the disk is full.
     """
-    make_folder(path.parent)
-    recover(path)
-    temporary, descriptor = _create(path, folder=False)
+    make_folder(path.parent, in_prefix=in_prefix)
+    recover(path, in_prefix=in_prefix)
+    temporary, descriptor = _create(path, folder=False, in_prefix=in_prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with _explained(path, only_full=True):
+            with _explained(path, only_full=True, in_prefix=in_prefix):
                 write(file)
-            with _explained(path):
+            with _explained(path, in_prefix=in_prefix):
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(path)
@@ -128,10 +150,10 @@ def publish_folder(final: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def recover(final: Path) -> None:
+def recover(final: Path, *, in_prefix: bool = True) -> None:
     """Restore or remove what an interrupted publish of `final` left behind."""
     parent, name = final.parent, final.name
-    with _explained(final):
+    with _explained(final, in_prefix=in_prefix):
         present = sorted(entry.name for entry in os.scandir(parent)) if parent.is_dir() else []
         for old in (entry for entry in present if entry.startswith(f".{name}.old-")):
             if final.exists():
@@ -163,10 +185,10 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _create(final: Path, *, folder: bool) -> tuple[Path, int]:
+def _create(final: Path, *, folder: bool, in_prefix: bool = True) -> tuple[Path, int]:
     while True:
         temporary = final.parent / f".{final.name}.tmp-{secrets.token_hex(4)}"
-        with _explained(final):
+        with _explained(final, in_prefix=in_prefix):
             if folder:
                 temporary.mkdir()
                 descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
@@ -234,29 +256,36 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _refuse_blocked(folder: Path) -> Path:
+    """The nearest existing place at or above `folder`, which must be a folder."""
+    place = folder.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    with _explained(place):
+        if not place.is_dir():
+            raise UsageError(f"{folder} cannot be written: {place} is not a folder", "move it away")
+    return place
+
+
 @contextmanager
-def _explained(path: Path, *, only_full: bool = False) -> Iterator[None]:
+def _explained(path: Path, *, only_full: bool = False, in_prefix: bool = True) -> Iterator[None]:
     """Turn an OSError about `path` into one of ours; `only_full` lets other causes pass."""
     try:
         yield
     except OSError as error:
         if not only_full or error.errno in _FULL or error.errno == errno.EROFS:
-            raise explain(error, path) from error
+            raise explain(error, path, in_prefix=in_prefix) from error
         raise
 
 
-def explain(error: OSError, path: Path) -> HyperDexError:
+def explain(error: OSError, path: Path, *, in_prefix: bool = True) -> HyperDexError:
     """Return the error a user understands for a failed write to `path`."""
+    where = "--prefix" if in_prefix else "place"
     if error.errno in _FULL:
-        free = free_bytes(path)
         return CapacityError(
-            f"{path} could not be written: {error.strerror}, {_gigabytes(free)} are free",
-            "free some space or choose another --prefix",
+            f"{path} could not be written: {error.strerror}, {bytes_text(free_bytes(path))} are free",
+            f"free some space or choose another {where}",
         )
     if error.errno in _READ_ONLY:
-        return UsageError(f"{path} cannot be written: {error.strerror}", "choose a --prefix you may write to")
+        return UsageError(f"{path} cannot be written: {error.strerror}", f"choose a {where} you may write to")
     return UsageError(f"{path} cannot be written: {error.strerror or error}")
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.3f} GB"

@@ -20,6 +20,7 @@ import pytest
 from compiler.errors import CapacityError, UsageError
 from compiler.publish import (
     ensure_free_space,
+    ensure_writable,
     explain,
     free_bytes,
     publish_file,
@@ -162,8 +163,10 @@ def test_a_full_disk_is_a_capacity_error(tmp_path: Path) -> None:
     def fill(file: BinaryIO) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(CapacityError, match=r"No space left.* GB are free; free some space"):
+    with pytest.raises(CapacityError, match=r"No space left.* GB are free; free some space or choose another place"):
         publish_file(tmp_path / "a", fill)
+    with pytest.raises(CapacityError, match="choose another --prefix"):
+        publish_file(tmp_path / "a", fill, in_prefix=True)
     assert names(tmp_path) == []
 
 
@@ -187,15 +190,26 @@ def test_a_read_only_place_is_one_usage_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_publishing_into_a_read_only_folder_is_a_usage_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(UsageError, match="choose a --prefix"):
+    with pytest.raises(UsageError, match="choose a place you may write to"):
         publish_file(tmp_path / "a", lambda file: None)
     tmp_path.chmod(0o700)
 
 
 def test_a_file_in_the_way_of_a_folder_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "org").write_text("")
-    with pytest.raises(UsageError, match="cannot be written"), publish_folder(tmp_path / "org" / "build"):
-        pass
+    for place in (tmp_path / "org" / "build", tmp_path / "org" / "deep" / "build"):
+        with pytest.raises(UsageError, match=r"cannot be written: .*/org is not a folder; move"), publish_folder(place):
+            pass
+        with pytest.raises(UsageError, match=r"/org is not a folder"):
+            ensure_writable(place)
+
+
+def test_a_place_that_can_be_written_is_checked_without_creating_it(tmp_path: Path) -> None:
+    ensure_writable(tmp_path / "not" / "yet")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="dangling is not a folder"):
+        ensure_writable(tmp_path / "dangling" / "below")
+    assert names(tmp_path) == ["dangling"]
 
 
 def test_the_callers_own_errors_pass_unchanged(tmp_path: Path) -> None:
@@ -205,7 +219,7 @@ def test_the_callers_own_errors_pass_unchanged(tmp_path: Path) -> None:
 
 def test_free_space_names_needed_and_free(tmp_path: Path) -> None:
     ensure_free_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(CapacityError, match=r"needs 1000000000\.000 GB, [0-9.]+ GB are free"):
+    with pytest.raises(CapacityError, match=r"needs 1000000000\.0 GB, [0-9.]+ GB are free"):
         ensure_free_space(tmp_path / "not" / "yet", 10**18)
     assert free_bytes(tmp_path) > 0
 

@@ -178,6 +178,16 @@ def test_a_killed_holder_frees_the_lock_and_its_leftovers(tmp_path: Path) -> Non
         assert list((folder.path / "inst").iterdir()) == []
 
 
+@pytest.mark.parametrize("mode", [0o444, 0o400, 0o000])
+def test_a_lock_file_copied_with_read_only_modes_is_no_obstacle(tmp_path: Path, mode: int) -> None:
+    folder = ModelFolder(tmp_path, "a/b")
+    with lock(folder):
+        pass
+    (folder.path / ".lock").chmod(mode)
+    with lock(folder), pytest.raises(BusyError), lock(folder):
+        pass
+
+
 def test_waiting_ends_when_the_time_is_over(tmp_path: Path) -> None:
     folder = ModelFolder(tmp_path, "a/b")
     started = time.monotonic()

@@ -89,9 +89,9 @@ def convert(
             written.append(model)
             remember_hashes(folder, hashed)
 
-        publish_file(folder / MODEL_NAME, write)
+        publish_file(folder / MODEL_NAME, write, in_prefix=True)
     content = dump_converted(written[0])
-    publish_file(folder / CONFIG_NAME, lambda file: _discard(file.write(content)))
+    publish_file(folder / CONFIG_NAME, lambda file: _discard(file.write(content)), in_prefix=True)
     return written[0]
 
 

@@ -145,7 +145,7 @@ def write_record(ckpt: Path, record: Record) -> None:
     def write(file: BinaryIO) -> None:
         file.write(text.encode())
 
-    publish_file(ckpt / RECORD_NAME, write)
+    publish_file(ckpt / RECORD_NAME, write, in_prefix=True)
 
 
 def is_unchanged(ckpt: Path, file: RecordedFile) -> bool:

@@ -1,0 +1,18 @@
+"""Numbers in messages, as a person reads them. Standard library only."""
+
+from __future__ import annotations
+
+_SCALES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes in the decimal unit that suits it: `1.2 GB`, `64.0 kB`, `12 bytes`."""
+    for scale, name in _SCALES:
+        if count >= scale:
+            return f"{count / scale:.1f} {name}"
+    return counted(count, "byte")
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun: `1 tensor`, `2 tensors`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
