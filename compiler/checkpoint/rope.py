@@ -63,13 +63,14 @@ def read_rope(
     head_dim: int,
     max_positions: int,
     default_theta: float,
-    default_partial: float = 1.0,
+    default_partial: float | None = None,
     layer_type: str = "",
 ) -> Rope:
     """Read the rotation from either dialect.
 
     Args:
-        default_partial: `partial_rotary_factor` where the config has none.
+        default_partial: `partial_rotary_factor` where the config has none; None for a family that
+            rotates whole heads, as transformers then ignores the field.
         layer_type: key of `rope_parameters` where each kind of layer has its own.
 
     Raises:
@@ -83,10 +84,7 @@ def read_rope(
     if kind not in ROPE_KINDS:
         raise UnsupportedModelError(f"config.json: rope_type is {str(kind)[:60]!r}; known are {', '.join(ROPE_KINDS)}")
     theta = _number(table, "rope_theta", config.number("rope_theta", 1.0, 1e12, default_theta), 1.0, 1e12)
-    partial = _number(
-        table, "partial_rotary_factor", config.number("partial_rotary_factor", 0.0, 1.0, default_partial), 0.0, 1.0
-    )
-    rotary_dim = int(head_dim * partial)
+    rotary_dim = int(head_dim * _partial(config, table, str(kind), default_partial))
     if rotary_dim < 2 or rotary_dim % 2:
         raise UnsupportedModelError(
             f"config.json: {rotary_dim} rotary elements per head; it must be even and at least 2"
@@ -120,11 +118,29 @@ def read_rope(
     )
 
 
+def _partial(config: CheckpointConfig, table: Mapping[str, Any], kind: str, default: float | None) -> float:
+    """The share of each head that rotates.
+
+    Raises:
+        UnsupportedModelError: a family that rotates whole heads, and a kind whose formula in transformers does not.
+    """
+    asked = config.number("partial_rotary_factor", 0.0, 1.0, 1.0 if default is None else default)
+    asked = _number(table, "partial_rotary_factor", asked, 0.0, 1.0)
+    if default is not None or asked == 1.0 or kind == "default":
+        return asked if default is not None else 1.0
+    raise UnsupportedModelError(
+        f"config.json: partial_rotary_factor {asked:g} with rope_type {kind!r} does not fit {config.architecture}, "
+        "which rotates whole heads"
+    )
+
+
 def rotary_table(rope: Rope, positions: int) -> NDArray[np.float32]:
     """Cosines then sines for each position, shape [positions, rotary_dim], float32.
 
     Kinds that depend on the sequence length (dynamic, longrope) give row p the
-    frequencies of a sequence of p + 1 tokens, as step-by-step decoding sees them.
+    frequencies of a sequence of p + 1 tokens, as step-by-step decoding sees them. A
+    prompt of more than `original_positions` tokens under longrope has a table of its
+    own: the same rotation with original_positions 0.
     """
     import numpy as np
 

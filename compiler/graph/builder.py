@@ -7,7 +7,7 @@ must have can not differ from what the program reads.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.checkpoint.alibi import Alibi, GeneratedTable
 from compiler.checkpoint.rope import Rope
@@ -88,9 +88,14 @@ class GraphBuilder:
         return self._add("embed", (), self.vector(width), module, {"table": table}, index=index)
 
     def rotary(self, rope: Rope, positions: int) -> str:
-        """Cosines and sines of this position; declares a generated table."""
-        name = self._generate("rotary", rope, (positions, rope.rotary_dim))
-        return self._add("rotary", (), self.vector(rope.rotary_dim), "rotary", {"table": name})
+        """Cosines and sines of this position; declares a generated table, two if long prompts have their own."""
+        shape = (positions, rope.rotary_dim)
+        tables = {"table": self._generate("rotary", rope, shape)}
+        limit = 0
+        if rope.kind == "longrope" and positions > rope.original_positions:
+            tables["long"] = self._generate("rotary", replace(rope, original_positions=0), shape)
+            limit = rope.original_positions
+        return self._add("rotary", (), self.vector(rope.rotary_dim), "rotary", tables, longest=limit)
 
     def slopes(self, alibi: Alibi) -> str:
         """Slope of each head's linear bias; declares a generated table."""

@@ -43,7 +43,15 @@ OPS: dict[str, OpSpec] = {
     spec.name: spec
     for spec in (
         OpSpec("embed", (), 1, "Row of a table, by token or position.", required=("table",), attributes=("index",)),
-        OpSpec("rotary", (), 1, "Cosines and sines of this position.", required=("table",)),
+        OpSpec(
+            "rotary",
+            (),
+            1,
+            "Cosines and sines of this position; from `long` when the prompt has more than `longest` tokens.",
+            required=("table",),
+            optional=("long",),
+            attributes=("longest",),
+        ),
         OpSpec("slopes", (), 1, "Slope of each head's linear bias.", required=("table",)),
         OpSpec(
             "linear",

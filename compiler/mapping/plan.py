@@ -154,7 +154,7 @@ class _Layout:
         for node in self.graph.nodes:
             for role, name in node.parameters:
                 parameter = self.parameters[name]
-                table = role == "table"
+                table = role in ("table", "long")
                 region_name = table_region_name(name) if table else name
                 if region_name in seen:
                     continue

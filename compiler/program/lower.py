@@ -7,7 +7,7 @@ makes it so once, by transmit and receive.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +74,12 @@ class _Lowering:
         self.pending: set[int] = set()
         self.tag = 0
         self.dtype = mapping.memory_map.dtype
+        self.free_register = FIRST_FREE_REGISTER
         self.windows = self._windows()
+        self.limits = self._limits()
         self.rules: dict[str, Callable[[Node], None]] = {
             "embed": self._embed,
-            "rotary": self._embed,
+            "rotary": self._rotary,
             "slopes": self._embed,
             "linear": self._linear,
             "bias": self._bias,
@@ -186,14 +188,27 @@ class _Lowering:
         return Located(whole, size, False)
 
     def _windows(self) -> dict[int, int]:
-        """Register with the first token of each attention window: max_length tokens never leave a wider one."""
-        found = {node.integer("window") for node in self.graph.nodes if node.op == "softmax"}
-        narrow = sorted(window for window in found if 0 < window < self.max_length)
-        if FIRST_FREE_REGISTER + len(narrow) > REGISTER_COUNT:
-            raise UnsupportedModelError(
-                f"{len(narrow)} attention windows, the program has registers for {REGISTER_COUNT - FIRST_FREE_REGISTER}"
-            )
-        return {window: FIRST_FREE_REGISTER + index for index, window in enumerate(narrow)}
+        """A register per attention window that is narrower than the caches."""
+        narrow = {node.integer("window") for node in self.graph.nodes} - {0}
+        return self._registers(window for window in sorted(narrow) if window < self.max_length)
+
+    def _limits(self) -> dict[int, int]:
+        """A register per prompt length from which on a rotation has another table."""
+        longest = {node.integer("longest") for node in self.graph.nodes} - {0}
+        return self._registers(limit for limit in sorted(longest) if limit < self.max_length)
+
+    def _registers(self, values: Iterable[int]) -> dict[int, int]:
+        """The next free register for each value."""
+        found = {}
+        for value in values:
+            if self.free_register == REGISTER_COUNT:
+                raise UnsupportedModelError(
+                    f"{self.graph.architecture}: more attention windows and rotations than the program's "
+                    f"{REGISTER_COUNT - FIRST_FREE_REGISTER} registers"
+                )
+            found[value] = self.free_register
+            self.free_register += 1
+        return found
 
     def _prologue(self) -> None:
         self.label("start")
@@ -204,6 +219,8 @@ class _Lowering:
         self.emit("li", dst=Register.OUTPUT, value=0)
         for window, first in self.windows.items():
             self.emit("li", dst=first, value=1 - window)
+        for longest, limit in self.limits.items():
+            self.emit("li", dst=limit, value=longest)
         self.label("loop")
         self.emit("blt", a=Register.LAST_PROMPT, b=Register.POSITION, target=Label("step"))
         self.emit("rd.host", "host", dst=Register.TOKEN, io=self.host.input, index=Register.POSITION)
@@ -224,11 +241,24 @@ class _Lowering:
         self.emit("wr.host", "host", src=Register.OUTPUT, io=4 * Word.FINISHED)
         self.emit("hlt")
 
+    def _rotary(self, node: Node) -> None:
+        """The row of this position; a long prompt has the row of its own table behind it."""
+        region = self.regions[table_region_name(node.parameter("table"))]
+        result = self.define(node.outputs[0], region.cols, False)
+        self._read_row(region, result, Register.POSITION)
+        if node.parameter("long") and self.max_length > node.integer("longest"):
+            behind = f"rotary.{len(self.labels)}"
+            self.emit("blt", a=Register.LAST_PROMPT, b=self.limits[node.integer("longest")], target=Label(behind))
+            self._read_row(self.regions[table_region_name(node.parameter("long"))], result, Register.POSITION)
+            self.label(behind)
+
     def _embed(self, node: Node) -> None:
         region = self.regions[table_region_name(node.parameter("table"))]
         index = Register.TOKEN if node.text("index") == "token" else Register.POSITION
         index = Register.ZERO if node.op == "slopes" else index
-        result = self.define(node.outputs[0], region.cols, node.op != "rotary")
+        self._read_row(region, self.define(node.outputs[0], region.cols, True), index)
+
+    def _read_row(self, region: Region, result: Located, index: Register) -> None:
         self.emit(
             "rd.embed",
             region.name,

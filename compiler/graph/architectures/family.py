@@ -20,9 +20,6 @@ HEAD_DIM_LIMIT = 1024
 ROPES = "rope: default, linear, dynamic, yarn, longrope, llama3"
 GROUPED = "grouped and multi-query attention"
 WINDOW = "sliding window"
-LONG_ROPE_LIMIT = (
-    "prompts longer than the original context under dynamic rope and longrope follow decode-step frequencies"
-)
 
 SLIDING = "sliding_attention"
 FULL = "full_attention"
@@ -162,7 +159,7 @@ def llama_like(
     mlp_bias: bool = False,
     tied: bool = False,
     theta: float = 10000.0,
-    partial: float = 1.0,
+    partial: float | None = None,
 ) -> Decoder:
     """A decoder with Llama's config fields, names and topology; the arguments are biases and defaults of fields."""
     heads, layers = read_heads(config, grouped=True), read_layers(config, layers_name)

@@ -6,7 +6,7 @@ Source: transformers.models.llama.modeling_llama.LlamaForCausalLM.
 from __future__ import annotations
 
 from compiler.checkpoint.config import CheckpointConfig
-from compiler.graph.architectures.family import GROUPED, LONG_ROPE_LIMIT, ROPES, Architecture, llama_like, rms
+from compiler.graph.architectures.family import GROUPED, ROPES, Architecture, llama_like, rms
 from compiler.graph.decoder import Decoder
 
 
@@ -21,5 +21,4 @@ LLAMA = Architecture(
     example="meta-llama/Llama-3.2-1B",
     features=(GROUPED, ROPES, "tied or untied head", "attention and MLP biases", "head_dim of its own"),
     build=llama,
-    missing=LONG_ROPE_LIMIT,
 )

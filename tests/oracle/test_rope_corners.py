@@ -1,0 +1,70 @@
+"""Corners of rotary embedding in which a sequence's length or an odd field decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compiler.artifacts.reader import open_build
+from compiler.emulator.machine import Machine
+from compiler.emulator.session import Session
+from compiler.errors import UnsupportedModelError
+from compiler.pipeline import CompileOptions, compile_model
+from compiler.workspace import Workspace
+from tests.oracle.checkpoints import PROMPT, RECIPES, Recipe, greedy, write_checkpoint
+
+BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+LLAMA_LONGROPE = Recipe(
+    "llama-longrope",
+    "llama",
+    {
+        "rope_parameters": {
+            "rope_theta": 10000.0,
+            "rope_type": "longrope",
+            "short_factor": [1.0, 1.1, 1.3, 1.5, 1.8, 2.5],
+            "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            "original_max_position_embeddings": 32,
+        }
+    },
+)
+
+
+def _tokens(prefix: Path, prompt: tuple[int, ...], count: int, num_devices: int = 1) -> list[int]:
+    workspace = Workspace(prefix)
+    folder = workspace.model("t/m")
+    options = CompileOptions(num_devices=num_devices, dtype="float32")
+    build = compile_model(workspace, "t/m", options, lambda _record: None)
+    session = Session(Machine(open_build(folder.param(build), folder.inst(build))))
+    return [step.token_id for step in session.generate(prompt, count)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "length"),
+    [(LLAMA_LONGROPE, 31), (LLAMA_LONGROPE, 32), (LLAMA_LONGROPE, 33), (LLAMA_LONGROPE, 40)]
+    + [(BY_NAME["phi3-longrope"], 33), (BY_NAME["phi3-longrope"], 40)],
+    ids=str,
+)
+def test_longrope_rotates_a_long_prompt_by_its_long_factors_throughout(
+    prefix: Path, recipe: Recipe, length: int
+) -> None:
+    folder = Workspace(prefix).model("t/m")
+    write_checkpoint(recipe, folder.ckpt)
+    prompt = tuple((7 * index + 3) % 90 + 3 for index in range(length))
+    assert _tokens(prefix, prompt, 10, num_devices=3) == greedy(folder.ckpt, prompt, 10)
+
+
+def test_a_family_that_rotates_whole_heads_ignores_a_partial_factor_as_transformers_does(prefix: Path) -> None:
+    recipe = BY_NAME["llama"]
+    folder = Workspace(prefix).model("t/m")
+    write_checkpoint(recipe, folder.ckpt)
+    path = folder.ckpt / "config.json"
+    config = json.loads(path.read_text())
+    config["rope_parameters"] = {**config["rope_parameters"], "partial_rotary_factor": 0.5}
+    path.write_text(json.dumps(config))
+    assert _tokens(prefix, PROMPT, 12) == greedy(folder.ckpt, PROMPT, 12)
+    config["rope_parameters"] |= {"rope_type": "linear", "factor": 2.0}
+    path.write_text(json.dumps(config))
+    with pytest.raises(UnsupportedModelError, match=r"partial_rotary_factor 0\.5 with rope_type 'linear'"):
+        _tokens(prefix, PROMPT, 12)
