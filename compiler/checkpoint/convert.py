@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +33,7 @@ from compiler.checkpoint.regular_file import RegularFile
 from compiler.checkpoint.scan import largest_magnitude, refuse_not_finite, scan_file
 from compiler.checkpoint.shards import SHOWN
 from compiler.checkpoint.tensors import StoredTensor, TensorSpec, element_count
-from compiler.checkpoint.writeback import EarlyWriteback
+from compiler.checkpoint.writeback import BackgroundWriter
 from compiler.dtypes import FLOAT16, FLOAT32, FLOAT64, DType
 from compiler.errors import CheckpointError
 from compiler.header import HEADER_BYTES, Payload, write_header
@@ -77,8 +78,9 @@ def convert(
         written: list[ConvertedModel] = []
 
         def write(target: BinaryIO) -> None:
-            with EarlyWriteback(target) as writeback:
-                hashed = conversion.stream(target, writeback)
+            target.truncate(conversion.file_bytes)
+            with BackgroundWriter(target.fileno()) as writer:
+                hashed = conversion.stream(writer)
             files = tuple(SourceFile(file.name, file.size, sha256) for file, sha256 in hashed)
             fingerprint = fingerprint_of(files, config)
             model = ConvertedModel(_tool_version(), architecture, config, conversion.tensors(), files, fingerprint)
@@ -147,11 +149,10 @@ class _Conversion:
         self._total = sum(place.bytes for place in self._places.values())
         self._done = 0
 
-    def stream(self, target: BinaryIO, writeback: EarlyWriteback) -> list[tuple[RegularFile, str]]:
+    def stream(self, writer: BackgroundWriter) -> list[tuple[RegularFile, str]]:
         """Write all tensors and return every source file with its hash."""
-        target.truncate(self.file_bytes)
 
-        def store(tensor: StoredTensor, first: int, elements: Stored) -> None:
+        def store(tensor: StoredTensor, first: int, elements: Stored) -> Future[None]:
             place = self._places[tensor.name]
             assert tensor.dtype is not None
             peak = largest_magnitude(elements, tensor.dtype)
@@ -159,12 +160,11 @@ class _Conversion:
                 refuse_not_finite(elements, tensor, first)
             place.absmax = max(place.absmax, _stored_magnitude(peak, tensor))
             kept = cast(elements, tensor.dtype, place.dtype)
-            target.seek(place.offset + first * place.dtype.itemsize)
-            target.write(kept.data)
+            writing = writer.write(place.offset + first * place.dtype.itemsize, kept.data.cast("B"))
             place.crc32 = zlib.crc32(kept.data, place.crc32)
-            writeback.wrote(kept.nbytes)
             self._done += kept.nbytes
             self._on_progress(self._done, self._total, place.spec)
+            return writing
 
         wanted: dict[str, list[StoredTensor]] = {file.name: [] for file in self._checkpoint.files}
         for place in self._places.values():

@@ -1,7 +1,8 @@
 """One pass over a weight file: its hash, and the elements of its tensors as they come by.
 
 Files are read in file order. Hashing runs in a thread of its own while the
-caller works on the same bytes (hashlib releases the interpreter lock).
+caller works on the same bytes (hashlib releases the interpreter lock), and may
+go on with them in other threads.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from compiler.errors import CheckpointError
 from compiler.rounding import Stored, storage, to_float32
 from compiler.sanitize import one_line
 
-PIECE_BYTES = 4 << 20
-_BUFFERS = 3
-"""One is being hashed, one waits, one is read into."""
+PIECE_BYTES = 2 << 20
+_BUFFERS = 6
+"""One is read into; the others are hashed and written, at two paces."""
 
 _UNSIGNED = {2: "<u2", 4: "<u4", 8: "<u8"}
 _SIGNED = {2: "<i2", 4: "<i4", 8: "<i8"}
 
-Consumer = Callable[[StoredTensor, int, Stored], None]
-"""Called with a tensor, the index of its first element at hand, and elements valid during the call."""
+Consumer = Callable[[StoredTensor, int, Stored], Future[None]]
+"""Called with a tensor, the index of its first element at hand, and elements valid until the returned future is done."""
 
 
 def scan_file(file: RegularFile, tensors: Sequence[StoredTensor], consume: Consumer) -> str:
@@ -50,14 +51,14 @@ def scan_file(file: RegularFile, tensors: Sequence[StoredTensor], consume: Consu
             if tensor.dtype is None or tensor.strides or tensor.begin < reader.position:
                 element = 0
                 for chunk in read_chunks(opened, tensor, PIECE_BYTES):
-                    consume(tensor, element, chunk)
+                    consume(tensor, element, chunk).result()
                     element += chunk.size
                 continue
             reader.pass_over(tensor.begin)
             kind = storage(tensor.dtype)
             for offset in range(0, tensor.bytes, PIECE_BYTES):
                 piece = reader.next_piece(min(PIECE_BYTES, tensor.bytes - offset))
-                consume(tensor, offset // kind.itemsize, np.frombuffer(piece, kind))
+                reader.keep_until(consume(tensor, offset // kind.itemsize, np.frombuffer(piece, kind)))
         reader.pass_over(file.size)
         opened.check_unchanged()
         return reader.hexdigest()
@@ -71,7 +72,7 @@ class _HashedReader:
         self._opened = opened
         self._digest = hashlib.sha256()
         self._buffers = [memoryview(bytearray(min(PIECE_BYTES, opened.file.size))) for _ in range(_BUFFERS)]
-        self._hashed: list[Future[None] | None] = [None] * _BUFFERS
+        self._users: list[list[Future[None]]] = [[] for _ in self._buffers]
         self._turn = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="sha256")
 
@@ -84,16 +85,18 @@ class _HashedReader:
         self._pool.shutdown(cancel_futures=True)
 
     def next_piece(self, count: int) -> memoryview:
-        """Return the next `count` <= PIECE_BYTES bytes, valid until two more pieces were read."""
-        pending = self._hashed[self._turn]
-        if pending is not None:
-            pending.result()
+        """Return the next `count` <= PIECE_BYTES bytes, valid until the next call; see `keep_until`."""
+        self._turn = (self._turn + 1) % _BUFFERS
+        self._wait(self._users[self._turn])
         piece = self._buffers[self._turn][:count]
         self._opened.read_into(piece, self.position)
-        self._hashed[self._turn] = self._pool.submit(self._digest.update, piece)
-        self._turn = (self._turn + 1) % _BUFFERS
+        self._users[self._turn].append(self._pool.submit(self._digest.update, piece))
         self.position += count
         return piece
+
+    def keep_until(self, user: Future[None]) -> None:
+        """Keep the piece that was read last valid until `user` is done; its failure is raised by a later call."""
+        self._users[self._turn].append(user)
 
     def pass_over(self, end: int) -> None:
         """Hash up to byte `end`."""
@@ -101,11 +104,16 @@ class _HashedReader:
             self.next_piece(min(PIECE_BYTES, end - self.position))
 
     def hexdigest(self) -> str:
-        """Wait for the hash of everything read so far."""
-        for pending in self._hashed:
-            if pending is not None:
-                pending.result()
+        """Wait for the hash, and for the users, of everything read so far."""
+        for users in self._users:
+            self._wait(users)
         return self._digest.hexdigest()
+
+    @staticmethod
+    def _wait(users: list[Future[None]]) -> None:
+        for user in users:
+            user.result()
+        users.clear()
 
 
 def largest_magnitude(elements: Stored, dtype: DType) -> float:

@@ -259,7 +259,7 @@ def _anonymous_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_memory_does_not_grow_with_the_model(folder: Path) -> None:
-    """Three hash buffers and their neighbours are 4 MB each; a tensor of 128 MB must not show."""
+    """Six buffers and their neighbours are 2 MB each; a tensor of 128 MB must not show."""
     size = 128 << 20
     header = json.dumps({"w": {"dtype": "F16", "shape": [size // 2], "data_offsets": [0, size]}}).encode()
     with (folder / "model.safetensors").open("wb") as file:
