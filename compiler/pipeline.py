@@ -14,7 +14,6 @@ second algorithm before it is published.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,11 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from compiler import __version__
-from compiler.checkpoint.config import CheckpointConfig
-from compiler.errors import ArtifactError, CheckpointError, HyperDexError
+from compiler.checkpoint.special_tokens import stop_tokens
+from compiler.errors import ArtifactError
 from compiler.events import Listener
 from compiler.graph.architectures import is_harmless
 from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
+from compiler.publish import ensure_writable
+from compiler.quantity import bytes_text
 from compiler.reporting import Reporter
 from compiler.source import SourceRef
 from compiler.workspace import ModelFolder, Workspace, build_name, lock
@@ -48,12 +49,13 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
     folder = workspace.model(model_id)
     build = build_name(options.target, options.num_devices, options.dtype)
     with report.phase(0, f"config.json of {model_id}"):
+        ensure_writable(folder.path)
         config = _read_config(folder, options, report)
         plan = make_plan(config, options)
         memory = plan_memory(config, options)
         report.message(
             f"{plan.graph.architecture}, {plan.graph.num_layers} layers: each of {options.num_devices} x "
-            f"{options.target} holds {memory.bytes_per_device / 1e9:.3f} of {memory.capacity_bytes / 1e9:.3f} GB "
+            f"{options.target} holds {bytes_text(memory.bytes_per_device)} of {bytes_text(memory.capacity_bytes)} "
             f"at {plan.max_length} tokens"
         )
     with lock(folder):
@@ -61,6 +63,7 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
             revision = _download(folder, options, report)
             config = _read_local_config(folder)
             plan = make_plan(config, options)
+            stop_tokens(folder.ckpt, config, plan.graph.vocab_size)  # refused before the work, not after
         with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
             model = _convert(folder, plan, options, report)
             plan = _as_stored(plan, model, options, report)
@@ -153,6 +156,7 @@ def _map(
 ) -> str:
     """Phase 3; returns the fingerprint of the parameters."""
     from compiler.artifacts.manifest import Manifest
+    from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import ParamWriter, write_param_build
     from compiler.checkpoint.binary import open_model
     from compiler.mapping.fill import BLOCK_BYTES, device_blocks
@@ -174,7 +178,7 @@ def _map(
         passes=tuple(step.name for step in options.passes()),
     )
     manifest = replace(manifest, fingerprint=_fingerprint(manifest))
-    reason = _stale(folder.param(build), manifest)
+    reason = reason_to_build(folder.param(build), manifest)
     if not reason and not options.force:
         report.skip("up to date")
         return manifest.fingerprint
@@ -215,6 +219,7 @@ def _generate(
 ) -> None:
     """Phase 4."""
     from compiler.artifacts.manifest import Manifest
+    from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import write_inst_build
     from compiler.graph.activations import activation_table
     from compiler.isa.encode import encode_program
@@ -233,14 +238,14 @@ def _generate(
         checkpoint_fingerprint=checkpoint,
         passes=(*(step.name for step in options.passes()), *(["overlap"] if options.reorder else [])),
         vocab_size=plan.graph.vocab_size,
-        eos_token_ids=_stop_tokens(folder, plan),
+        eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size),
         architecture=plan.graph.architecture,
         lmu_elements=plan.lmu_elements,
         num_layers=plan.graph.num_layers,
         param_fingerprint=param_fingerprint,
     )
     manifest = replace(manifest, fingerprint=_fingerprint(manifest))
-    reason = _stale(folder.inst(build), manifest)
+    reason = reason_to_build(folder.inst(build), manifest)
     if not reason and not options.force:
         report.skip("up to date")
         return
@@ -259,44 +264,9 @@ def _generate(
     report.message(f"verified: {count} instructions, {program.used_elements} of {manifest.lmu_elements} LMU elements")
 
 
-def _stop_tokens(folder: ModelFolder, plan: Plan) -> tuple[int, ...]:
-    """End-of-text tokens: generation_config.json's, else config.json's."""
-    path, vocab = folder.ckpt / "generation_config.json", plan.graph.vocab_size
-    if path.is_file():
-        try:
-            loaded = json.loads(path.read_bytes()[: 1 << 20])
-        except (ValueError, RecursionError, OSError):
-            raise CheckpointError("generation_config.json is not a JSON object", "repair or remove it") from None
-        if isinstance(loaded, dict) and loaded.get("eos_token_id") is not None:
-            return CheckpointConfig(loaded).token_ids("eos_token_id", vocab)
-    return CheckpointConfig(plan.config).token_ids("eos_token_id", vocab)
-
-
 def _fingerprint(manifest: Manifest) -> str:
     """Hash of everything that decides the bytes of a build."""
     return hashlib.sha256(repr(manifest).encode()).hexdigest()
-
-
-def _stale(folder: Path, wanted: Manifest) -> str:
-    """Why a build has to be made, "" when the one in `folder` is right and whole."""
-    from compiler.artifacts.manifest import MANIFEST, Manifest
-
-    path = folder / MANIFEST
-    if not path.is_file():
-        return "not built yet"
-    try:
-        found = Manifest.from_json(path.read_bytes(), wanted.kind)
-    except (HyperDexError, OSError) as error:
-        return str(error)
-    if found.fingerprint != wanted.fingerprint:
-        names = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "eos_token_ids")
-        changed = [name for name in names if getattr(found, name) != getattr(wanted, name)]
-        return f"{', '.join(changed).replace('_', ' ')} changed" if changed else "its inputs changed"
-    for entry in found.files:
-        file = folder / entry.name
-        if not file.is_file() or file.stat().st_size != entry.size:
-            return f"{entry.name} is missing or has another size"
-    return ""
 
 
 @contextmanager

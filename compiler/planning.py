@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.checkpoint.special_tokens import check_special_tokens
 from compiler.dtypes import DType, build_dtype
 from compiler.graph.architectures import build_graph
 from compiler.graph.ir import Graph
@@ -85,6 +86,7 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
     target, dtype = load_target(options.target), build_dtype(options.dtype)
     check_device_count(options.num_devices)
     graph = build_graph(CheckpointConfig(config))
+    check_special_tokens(CheckpointConfig(config))
     verify_graph(graph)
     max_length = layout.resolve_max_length(graph, options.max_length)
     reports: list[tuple[str, int, int]] = []

@@ -1,12 +1,14 @@
 """Opens a build: the parameter and the instruction folder that belong together.
 
 Two folders -> `Build`, or an ArtifactError that says what is damaged. Sizes,
-headers, formats and fingerprints are always checked, hashes on request. The
-files may come from anybody: nothing in them is believed.
+headers, formats, fingerprints and the hashes of all but the parameter files are
+always checked, those of the parameter files on request. The files may come from
+anybody: nothing in them is believed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +37,9 @@ from compiler.memory_map import MemoryMap
 from compiler.publish import sha256_file
 from compiler.strict_json import RECOMPILE
 
+REPEAT = f"{RECOMPILE} with --force"
+"""What the user can do about damage in place, which a compile takes no notice of in parameter files."""
+
 _MANIFEST_BYTES = 16 << 20
 _MAP_BYTES = 512 << 20
 _DEBUG_BYTES = 1 << 30
@@ -60,7 +65,7 @@ class Build:
         self.param_manifest = read_manifest(param_dir, "param")
         self.manifest = read_manifest(inst_dir, "inst")
         _check_pair(self.param_manifest, self.manifest)
-        self.memory_map = read_memory_map(param_dir)
+        self.memory_map = read_memory_map(param_dir, self.param_manifest)
         _check_map(self.param_manifest, self.memory_map)
         self._check_param_files()
         self.program_words = read_program(inst_dir, self.manifest)
@@ -88,9 +93,9 @@ class Build:
                     raise ArtifactError(
                         f"{where} has {size} bytes, the manifest says {listed}, the memory map {expected}", RECOMPILE
                     )
-                code = check_header(_read_file(path, where, HEADER_BYTES), Payload.PARAM, where)
+                code = _param_header(_read_file(path, where, HEADER_BYTES), where)
                 if code != self.memory_map.dtype.code:
-                    raise ArtifactError(f"{where} holds dtype code {code}, not {self.memory_map.dtype}", RECOMPILE)
+                    raise ArtifactError(f"{where} holds dtype code {code}, not {self.memory_map.dtype}", REPEAT)
 
 
 def open_build(param_dir: Path, inst_dir: Path, *, verify: bool = False) -> Build:
@@ -109,7 +114,7 @@ def open_build(param_dir: Path, inst_dir: Path, *, verify: bool = False) -> Buil
         damaged = verify_hashes(build)
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-            raise ArtifactError(f"{damaged[0]}{more}: content does not match the manifest", RECOMPILE)
+            raise ArtifactError(f"{damaged[0]}{more}: content does not match the manifest", REPEAT)
     return build
 
 
@@ -142,13 +147,13 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     return Manifest.from_json(_read(folder, MANIFEST, _MANIFEST_BYTES), kind, _where(folder, MANIFEST))
 
 
-def read_memory_map(param_dir: Path) -> MemoryMap:
-    """Read the memory map of a parameter folder.
+def read_memory_map(param_dir: Path, manifest: Manifest | None = None) -> MemoryMap:
+    """Read the memory map of a parameter folder; with a manifest, it must be the one that was written.
 
     Raises:
         ArtifactError: there is none, or it cannot be read.
     """
-    return memory_map_from_json(_read(param_dir, MEMORY_MAP, _MAP_BYTES), _where(param_dir, MEMORY_MAP))
+    return memory_map_from_json(_read(param_dir, MEMORY_MAP, _MAP_BYTES, manifest), _where(param_dir, MEMORY_MAP))
 
 
 def read_program(inst_dir: Path, manifest: Manifest) -> NDArray[np.int32]:
@@ -199,7 +204,7 @@ def _size(path: Path, where: str) -> int:
 
 
 def _read(folder: Path, name: str, limit: int, manifest: Manifest | None = None) -> bytes:
-    """Read a whole file of at most `limit` bytes; its size must be the manifest's."""
+    """Read a whole file of at most `limit` bytes; its size and hash must be the manifest's."""
     where = _where(folder, name)
     path = folder / name
     size = _size(path, where)
@@ -207,7 +212,18 @@ def _read(folder: Path, name: str, limit: int, manifest: Manifest | None = None)
         raise ArtifactError(f"{where} has {size} bytes, at most {limit} are allowed", RECOMPILE)
     if manifest is not None and manifest.entry(name).size != size:
         raise ArtifactError(f"{where} has {size} bytes, the manifest says {manifest.entry(name).size}", RECOMPILE)
-    return _read_file(path, where, size)
+    content = _read_file(path, where, size)
+    if manifest is not None and hashlib.sha256(content).hexdigest() != manifest.entry(name).sha256:
+        raise ArtifactError(f"{where} is damaged: its content does not match the manifest", REPEAT)
+    return content
+
+
+def _param_header(header: bytes, where: str) -> int:
+    """The dtype code of a parameter file."""
+    try:
+        return check_header(header, Payload.PARAM, where)
+    except ArtifactError as error:
+        raise ArtifactError(str(error).removesuffix("; compile again"), REPEAT) from None
 
 
 def _read_file(path: Path, where: str, count: int) -> bytes:

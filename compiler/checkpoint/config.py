@@ -7,6 +7,7 @@ spelling; what a family makes of them is written in `graph.architectures`.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ VOCAB_LIMIT = 1 << 22
 POSITION_LIMIT = 1 << 24
 
 _REQUIRED: Any = object()
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,11 @@ class CheckpointConfig:
 
     Attributes:
         fields: the parsed object, as it is on disk.
+        file: the file, for messages.
     """
 
     fields: Mapping[str, Any]
+    file: str = "config.json"
 
     @property
     def architecture(self) -> str:
@@ -42,7 +46,8 @@ class CheckpointConfig:
         names = self.fields.get("architectures")
         if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
             raise UnsupportedModelError(
-                f"config.json: architectures is {names!r}", "it must name exactly one class, e.g. ['LlamaForCausalLM']"
+                f"{self.file}: architectures is {_shown(names)}",
+                'it must name exactly one class, e.g. ["LlamaForCausalLM"]',
             )
         return names[0]
 
@@ -54,40 +59,46 @@ class CheckpointConfig:
         """
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _refused(name, value, f"an integer from {low} to {high}")
+            raise self._refused(name, value, f"an integer from {low} to {high}")
         return value
 
     def number(self, name: str, low: float = 0.0, high: float = 1e9, default: Any = _REQUIRED) -> float:
         """A finite number in low..high; errors as for `integer`."""
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _refused(name, value, f"a number from {low:g} to {high:g}")
+            raise self._refused(name, value, f"a number from {low:g} to {high:g}")
         if not math.isfinite(value) or not low <= value <= high:
-            raise _refused(name, value, f"a number from {low:g} to {high:g}")
+            raise self._refused(name, value, f"a number from {low:g} to {high:g}")
         return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """A boolean field."""
         value = self._value(name, default)
         if not isinstance(value, bool):
-            raise _refused(name, value, "true or false")
+            raise self._refused(name, value, "true or false")
         return value
 
     def choice(self, name: str, allowed: tuple[str, ...], default: Any = _REQUIRED) -> str:
         """A string field that is one of `allowed`."""
         value = self._value(name, default)
         if value not in allowed:
-            raise _refused(name, value, f"one of {', '.join(allowed)}")
+            raise self._refused(name, value, f"one of {', '.join(allowed)}")
         return str(value)
 
     def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
         """A token id or a list of them; None is the empty tuple."""
+        ids = self.integers(name)
+        if not all(0 <= token < vocab_size for token in ids):
+            raise self._refused(name, self.fields[name], f"token ids from 0 to {vocab_size - 1}")
+        return ids
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        """An integer or a list of them, of any size; None is the empty tuple."""
         value = self.fields.get(name)
-        ids = value if isinstance(value, list) else [] if value is None else [value]
-        for token in ids:
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocab_size:
-                raise _refused(name, value, f"token ids from 0 to {vocab_size - 1}")
-        return tuple(ids)
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+            raise self._refused(name, value, "an integer or a list of integers")
+        return tuple(items)
 
     def table(self, name: str) -> Mapping[str, Any]:
         """An object field; missing or null is empty."""
@@ -95,7 +106,7 @@ class CheckpointConfig:
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise _refused(name, value, "an object")
+            raise self._refused(name, value, "an object")
         return value
 
     def _value(self, name: str, default: Any) -> Any:
@@ -103,8 +114,11 @@ class CheckpointConfig:
         if value is not None:
             return value
         if default is _REQUIRED:
-            raise UnsupportedModelError(f"config.json: {name} is missing")
+            raise UnsupportedModelError(f"{self.file}: {name} is missing")
         return default
+
+    def _refused(self, name: str, value: object, allowed: str) -> UnsupportedModelError:
+        return UnsupportedModelError(f"{self.file}: {name} is {_shown(value)}; it must be {allowed}")
 
 
 def check_divides(config_name: str, value: int, divisor_name: str, divisor: int) -> int:
@@ -118,5 +132,7 @@ def check_divides(config_name: str, value: int, divisor_name: str, divisor: int)
     return value // divisor
 
 
-def _refused(name: str, value: object, allowed: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"config.json: {name} is {str(value)[:60]!r}; it must be {allowed}")
+def _shown(value: object) -> str:
+    """A value as its file spells it, so that "64" is told from 64."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zlib
@@ -77,6 +78,35 @@ def test_a_missing_or_cut_file_is_found_without_hashing(folders):
         path.write_bytes(original)
 
 
+@pytest.mark.parametrize(
+    "place", [(0, "memory_map.json"), (1, "inst_2fpga.bin"), (1, "actfn_2fpga.bin"), (1, "debug.json")]
+)
+def test_a_damaged_small_file_is_found_on_opening(folders, place):
+    path = folders[place[0]] / place[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"{path.name} is damaged: .*; compile the model again with --force"):
+        _ = open_build(*folders).debug
+
+
+def test_a_damaged_header_of_parameters_advises_force(folders):
+    path = folders[0] / "param_2fpga_01_1f.bin"
+    path.write_bytes(b"XDEH" + path.read_bytes()[4:])
+    with pytest.raises(ArtifactError, match=r"begins with .*; compile the model again with --force"):
+        open_build(*folders)
+
+
+def replaced(path, content):
+    """Write a file that its manifest knows, as another version of the compiler would."""
+    path.write_bytes(content)
+    manifest = path.parent / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    entry = next(each for each in listed["files"] if each["name"] == path.name)
+    entry |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest.write_text(json.dumps(listed))
+
+
 def edited(path, **changes):
     content = json.loads(path.read_text())
     content.update(changes)
@@ -138,7 +168,7 @@ def test_another_instruction_set_is_refused(folders):
     path = folders[1] / "inst_2fpga.bin"
     content = path.read_bytes()
     body = struct.pack("<4sHHI", b"HDEX", 1, 3, 99)
-    path.write_bytes(body + struct.pack("<I", zlib.crc32(body)) + content[16:])
+    replaced(path, body + struct.pack("<I", zlib.crc32(body)) + content[16:])
     with pytest.raises(ArtifactError, match="instruction set 99"):
         open_build(*folders)
 

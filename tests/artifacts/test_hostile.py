@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -55,7 +56,9 @@ def test_any_changed_value_is_refused_or_harmless(folders, folder, name, data, v
         path.write_text(json.dumps(content))
         if path != manifest:
             listed = json.loads(sound_manifest)
-            next(entry for entry in listed["files"] if entry["name"] == name)["size"] = path.stat().st_size
+            entry = next(entry for entry in listed["files"] if entry["name"] == name)
+            entry["size"] = path.stat().st_size
+            entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
             manifest.write_text(json.dumps(listed))
         build = open_build(*folders)
         assert build.debug is not None

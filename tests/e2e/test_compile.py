@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -109,6 +110,58 @@ def test_impossible_options_leave_nothing_behind(
     assert last.startswith("hyperdex: error: ")
     assert sorted(ckpt.iterdir()) == before
     assert _artifacts(prefix) == {}
+
+
+def _phases_begun(out: str) -> list[int]:
+    records = [from_line(line) for line in out.splitlines()]
+    return [record.phase for record in records if isinstance(record, PhaseStarted)]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"eos_token_id": "x"}', '{"eos_token_id": 1000000}'])
+def test_a_bad_generation_config_is_refused_before_the_work(
+    content: str, prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_place(prefix) / "generation_config.json").write_text(content)
+    assert _compile(prefix, "--events") in (3, 4)
+    told = capsys.readouterr()
+    assert _phases_begun(told.out) == [0, 1]
+    assert "generation_config.json" in told.err
+
+
+@pytest.mark.parametrize("field", ["eos_token_id", "bos_token_id"])
+def test_special_tokens_of_a_config_are_checked_in_phase_0(
+    field: str, prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _place(prefix) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: "x"}))
+    assert _compile(prefix, "--events") == 4
+    told = capsys.readouterr()
+    assert _phases_begun(told.out) == [0]
+    assert f'{field} is "x"' in told.err
+
+
+def test_damage_in_place_is_made_good_by_compiling_again(prefix: Path) -> None:
+    _place(prefix)
+    assert _compile(prefix) == 0
+    before = _artifacts(prefix)
+    for name in before:
+        if "/param_" in name or name.endswith("manifest.json"):
+            continue
+        path = prefix / OPT.model_id / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert _compile(prefix) == 0
+        assert _artifacts(prefix) == before, name
+
+
+def test_a_prefix_that_is_no_folder_is_one_usage_error(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (prefix / "file").write_text("")
+    for options in (["--offline"], []):
+        assert main(["compile", OPT.model_id, "--prefix", str(prefix / "file" / "below"), *options]) == 2
+        told = capsys.readouterr().err
+        assert "file is not a folder" in told
+        assert sum("error:" in line for line in told.splitlines()) == 1
 
 
 def test_a_truncated_checkpoint_is_one_line_and_the_last_event(

@@ -1,0 +1,77 @@
+"""Whether a build on disk may be kept: made from the same inputs, and its files as they were written.
+
+In: a folder and the manifest a compile would write. Out: "" or, in a few words,
+why it has to be made. Parameter files are as large as the model: their sizes are
+compared; every other file is hashed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from compiler.artifacts.manifest import (
+    DEBUG,
+    MANIFEST,
+    MEMORY_MAP,
+    Manifest,
+    activation_file,
+    param_file,
+    program_file,
+)
+from compiler.artifacts.reader import read_manifest
+from compiler.errors import ArtifactError
+from compiler.memory_map import CHANNELS
+from compiler.publish import sha256_file
+
+_TOLD = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "eos_token_ids")
+"""Fields whose change is worth a word."""
+
+
+def reason_to_build(folder: Path, wanted: Manifest) -> str:
+    """Why the build in `folder` has to be made, "" when the one there is right and whole.
+
+    Args:
+        folder: `param/BUILD/` or `inst/BUILD/`.
+        wanted: with its fingerprint; without files, and without tables.
+    """
+    if not (folder / MANIFEST).is_file():
+        return "not built yet"
+    try:
+        found = read_manifest(folder, wanted.kind)
+    except ArtifactError as error:
+        return str(error)
+    if found.fingerprint != wanted.fingerprint:
+        changed = [name for name in _TOLD if getattr(found, name) != getattr(wanted, name)]
+        return f"{', '.join(changed).replace('_', ' ')} changed" if changed else "its inputs changed"
+    if replace(found, files=(), tables=()) != wanted:
+        return f"{MANIFEST} is not what was written"
+    return _damage(folder, found)
+
+
+def _damage(folder: Path, manifest: Manifest) -> str:
+    parameters = _parameter_files(manifest)
+    small = {MEMORY_MAP} if manifest.kind == "param" else _instruction_files(manifest)
+    if parameters | small != {entry.name for entry in manifest.files}:
+        return f"{MANIFEST} lists other files than were written"
+    for entry in manifest.files:
+        file = folder / entry.name
+        try:
+            if not file.is_file() or file.stat().st_size != entry.size:
+                return f"{entry.name} is missing or has another size"
+            if entry.name in small and sha256_file(file) != entry.sha256:
+                return f"{entry.name} is not what was written"
+        except OSError as error:
+            return f"{entry.name} cannot be read: {error.strerror}"
+    return ""
+
+
+def _parameter_files(manifest: Manifest) -> set[str]:
+    if manifest.kind != "param":
+        return set()
+    num = manifest.num_devices
+    return {param_file(num, device, channel) for device in range(num) for channel in range(CHANNELS)}
+
+
+def _instruction_files(manifest: Manifest) -> set[str]:
+    return {program_file(manifest.num_devices), activation_file(manifest.num_devices), DEBUG}
