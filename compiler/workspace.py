@@ -173,7 +173,10 @@ class Workspace:
         return ModelFolder(self.prefix, model_id)
 
     def models(self) -> tuple[ModelFolder, ...]:
-        """Return every model found, sorted by id; links that leave the prefix are not followed."""
+        """Return every model found, sorted by id; links that leave the prefix are not followed.
+
+        A model is a folder with a checkpoint or a build; one that cannot be read counts as a model.
+        """
         root = self.prefix.resolve()
         found = []
         for first in _subfolders(self.prefix):
@@ -218,8 +221,23 @@ def _subfolders(path: Path) -> list[str]:
 
 
 def _holds_model(path: Path, root: Path) -> bool:
-    inside = path.resolve().is_relative_to(root)
-    return inside and any((path / name).is_dir() for name in ("ckpt", "param", "inst"))
+    """Whether a folder has a checkpoint, as far as one can tell by names, or a build; or keeps it to itself."""
+    try:
+        if not path.resolve().is_relative_to(root):
+            return False
+        os.scandir(path).close()
+        if (path / "ckpt").is_dir() and any(_is_of_checkpoint(entry.name) for entry in (path / "ckpt").iterdir()):
+            return True
+        kinds = [path / kind for kind in ("param", "inst") if (path / kind).is_dir()]
+        return any(_is_build(entry.name) for kind in kinds for entry in kind.iterdir())
+    except PermissionError:
+        return True  # whoever lists the models says that it cannot be read
+    except OSError:
+        return False
+
+
+def _is_of_checkpoint(name: str) -> bool:
+    return name in ("config.json", "hyperdex_download.json") or name.endswith((".safetensors", ".bin"))
 
 
 def _is_model_id(text: str) -> bool:

@@ -119,13 +119,17 @@ def test_models_finds_both_depths_and_stays_inside(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     for path in (
         prefix / "gpt2/ckpt",
-        prefix / "org/a/inst",
+        prefix / "org/a/inst/u55c-1x",
         prefix / "org/b/jobs",
+        prefix / "org/empty/ckpt",
+        prefix / "tmp/x/param/cache",
         outside / "ckpt",
         prefix / ".x/y/ckpt",
     ):
         path.mkdir(parents=True)
     (prefix / "org/deep/er/ckpt").mkdir(parents=True)
+    for path in (prefix / "gpt2/ckpt", outside / "ckpt", prefix / ".x/y/ckpt"):
+        (path / "config.json").touch()
     (prefix / "org/link").symlink_to(outside)
     (prefix / "loop").symlink_to(prefix)
     (prefix / "note.txt").write_text("")
