@@ -107,17 +107,26 @@ class Schedule:
         self._clusters: dict[Version, list[Version]] = {}
         self._latest = _Intervals()
         self._region_users: dict[str, tuple[list[int], list[int]]] = {}
-        for pcs in self._compose(begin, end):
-            self._add(pcs)
+        self._early: dict[int, Node] = {}  # pc -> what it read when it was its turn, before its node is complete
+        for pcs, complete in self._compose(begin, end):
+            if complete:
+                self._add(pcs)
+            else:
+                self._early[pcs[-1]] = self._reads_of(pcs[-1])
         self.shown = self._latest.pieces()
         for version, _, _ in self.shown:
             version.root().last = FOREVER
 
-    def _compose(self, begin: int, end: int) -> list[list[int]]:
-        """Join openings with consumers and transmits with receives."""
+    def _compose(self, begin: int, end: int) -> list[tuple[list[int], bool]]:
+        """Join openings with consumers and transmits with receives.
+
+        Returns:
+            Joined instructions, at the place of the last one; and at its own place, marked incomplete, each that
+            others of its node follow: what it reads may be overwritten before they run.
+        """
         open_streams: dict[int, list[int]] = {}
         in_flight: dict[int, list[int]] = {}
-        groups: list[list[int]] = []
+        groups: list[tuple[list[int], bool]] = []
         for pc in range(begin, end):
             instr = self._program[pc]
             group: list[int] = []
@@ -129,6 +138,7 @@ class Schedule:
                 tag = instr.integer("tag")
                 if instr.mnemonic == "tx" and tag not in in_flight:
                     in_flight[tag] = [pc]
+                    groups.append(([pc], False))
                     continue
                 if instr.mnemonic != "rx" or tag not in in_flight:
                     raise Unplannable
@@ -139,8 +149,9 @@ class Schedule:
                 if len(opened) > 1 or opened[0] in open_streams:
                     raise Unplannable
                 open_streams[opened[0]] = group
+                groups.append(([*group], False))
             else:
-                groups.append(group)
+                groups.append((group, True))
         if open_streams or in_flight:
             raise Unplannable
         return groups
@@ -150,11 +161,10 @@ class Schedule:
         node = Node(pcs)
         writes: list[tuple[int, Span]] = []
         for pc in pcs:
-            for span in spans(self._program[pc]):
-                if span.written:
-                    writes.append((pc, span))
-                else:
-                    node.operands[pc, span.operand] = self._read(span, node)
+            early = self._early.pop(pc, None) or self._reads_of(pc)
+            node.operands |= early.operands
+            node.after |= early.after
+            writes += [(pc, span) for span in spans(self._program[pc]) if span.written]
             self._order_memory(pc, pcs[-1], node, index)
         for pc, span in writes:
             version = Version(span.begin, span.count, span.register, index)
@@ -166,6 +176,14 @@ class Schedule:
             root = version.root()
             root.last = max(root.last, node.level)
         self.nodes.append(node)
+
+    def _reads_of(self, pc: int) -> Node:
+        """An instruction without a place of its own, for what it reads."""
+        node = Node([pc])
+        for span in spans(self._program[pc]):
+            if not span.written:
+                node.operands[pc, span.operand] = self._read(span, node)
+        return node
 
     def _read(self, span: Span, node: Node) -> tuple[Version, int]:
         """The version that a read sees, and the offset in it; several become neighbours."""
