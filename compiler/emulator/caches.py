@@ -7,6 +7,10 @@ written.
 
 from __future__ import annotations
 
+import math
+import mmap
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +38,7 @@ class Cache:
         self.region = region
         self.kernel = kernel
         elements = (region.end - region.begin) // itemsize
-        self.values: Vector = np.zeros((num_devices, CHANNELS, elements), dtype=np.float32)
+        self.values: Vector = _zero_pages((num_devices, CHANNELS, elements))
         positions = region.rows if region.kind == "key" else region.cols
         self.written: NDArray[np.bool_] = np.zeros((region.heads, positions), dtype=np.bool_)
         self.version = 0
@@ -60,15 +64,15 @@ class Cache:
         """Write token `at` of `heads` heads from `head` on; the caller has checked the extents."""
         region = self.region
         head_dim = vectors[0].shape[0] // heads
-        for device, vector in enumerate(vectors):
-            for index in range(heads):
-                first = (head + index) * region.head_bytes // self.itemsize
-                lanes = vector[index * head_dim : (index + 1) * head_dim]
-                if self.is_key:
-                    begin = first + at // CHANNELS * region.stride
-                    self.values[device, at % CHANNELS, begin : begin + head_dim] = lanes
-                else:
-                    _scatter(self.values[device, :, first + at :: region.stride], lanes)
+        size = region.head_bytes // self.itemsize
+        for values, vector in zip(self.values, vectors, strict=True):
+            lanes = vector.reshape(heads, head_dim)
+            by_head = values[:, head * size : (head + heads) * size].reshape(CHANNELS, heads, size)
+            if self.is_key:
+                begin = at // CHANNELS * region.stride
+                by_head[at % CHANNELS, :, begin : begin + head_dim] = lanes
+            else:
+                _scatter(by_head[:, :, at :: region.stride], lanes)
         self.written[head : head + heads, at] = True
         self.version += 1
 
@@ -103,9 +107,24 @@ class CacheMatrix:
 
 
 def _scatter(column: Vector, lanes: Vector) -> None:
-    """Write lane r to channel r % 32, slot r // 32 of a [32, slots] view."""
-    whole = lanes.shape[0] // CHANNELS
-    column[:, :whole] = lanes[: whole * CHANNELS].reshape(whole, CHANNELS).T
-    rest = lanes[whole * CHANNELS :]
-    if rest.shape[0]:
-        column[: rest.shape[0], whole] = rest
+    """Write lane r of every head to channel r % 32, slot r // 32 of a [32, heads, slots] view."""
+    heads, head_dim = lanes.shape
+    whole = head_dim // CHANNELS
+    column[:, :, :whole] = lanes[:, : whole * CHANNELS].reshape(heads, whole, CHANNELS).transpose(2, 0, 1)
+    rest = head_dim - whole * CHANNELS
+    if rest:
+        column[:rest, :, whole] = lanes[:, whole * CHANNELS :].T
+
+
+def _zero_pages(shape: tuple[int, ...]) -> Vector:
+    """Zeros that need memory only where they are written: in huge pages, few tokens would already need it all."""
+    count = math.prod(shape)
+    if not hasattr(mmap, "MADV_NOHUGEPAGE") or not count:
+        return np.zeros(shape, dtype=np.float32)
+    try:
+        pages = mmap.mmap(-1, 4 * count)
+    except (OSError, OverflowError):
+        raise MemoryError from None
+    with suppress(OSError):
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype=np.float32).reshape(shape)
