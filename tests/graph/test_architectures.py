@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures import SUPPORTED, build_graph, is_harmless
+from compiler.graph.architectures.listing import renewed
 from compiler.graph.verify import verify_graph
 from tests.tiny import EVERY, LLAMA, OPT, tiny_graph
 
@@ -111,6 +113,17 @@ def test_every_family_refuses_a_billion_layers_and_negative_widths(name: str) ->
         if field in config:
             for value in (0, -1, 10**9, "many", 1.5):
                 assert field in _refusal({**config, field: value})
+
+
+def test_the_table_of_the_readme_is_the_table_of_the_code() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert renewed(text) == text, "run python -m compiler.graph.architectures.listing README.md"
+
+
+def test_the_architectures_are_sorted_and_named_once() -> None:
+    names = [row.name for row in SUPPORTED]
+    assert sorted(set(names), key=str.lower) == sorted(names, key=str.lower)
+    assert all(row.example.count("/") == 1 and row.features for row in SUPPORTED)
 
 
 def test_an_odd_head_cannot_rotate() -> None:

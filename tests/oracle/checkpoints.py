@@ -41,7 +41,7 @@ _GPT: dict[str, Any] = {
     "n_positions": MAX_LENGTH,
 }
 
-_TOKENS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": 2}
+_TOKENS: dict[str, Any] = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": 2}
 _TWINS = {"exaone": "llama"}
 """Families that transformers has no code for, and the one that computes the same."""
 

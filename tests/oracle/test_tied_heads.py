@@ -42,4 +42,5 @@ def test_a_stored_head_counts_only_when_its_values_differ(prefix: Path, recipe: 
     assert ("lm_head.weight" in regions) == (not same)
     session = Session(Machine(open_build(folder.param(build), folder.inst(build))))
     found = [step.token_id for step in session.generate(PROMPT, 12)]
-    assert found == greedy(folder.ckpt, PROMPT, 12)
+    expected = greedy(folder.ckpt, PROMPT, 12)  # ends at the end-of-text token, which the session was told to ignore
+    assert found[: len(expected)] == expected
