@@ -31,16 +31,23 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last record: all new tokens and their text."""
+    """The last record: all new tokens and their text.
+
+    Attributes:
+        device_ms: emulated milliseconds per token of the devices, 0.0 when unknown.
+        device_ttft_ms: emulated milliseconds to the first token.
+    """
 
     token_count: int
     text: str
+    device_ms: float = 0.0
+    device_ttft_ms: float = 0.0
 
 
 def generate_command(prefix: Path, model_id: str, build: str, prompt: str, max_new_tokens: int) -> list[str]:
     """The child's command line; a prompt that begins with a dash is still a prompt."""
     command = [sys.executable, "-m", "compiler", "generate", "--prefix", str(prefix.absolute()), "--build", build]
-    return [*command, "--max-new-tokens", str(max_new_tokens), "--stream-json", "--", model_id, prompt]
+    return [*command, "--max-new-tokens", str(max_new_tokens), "--stream-json", "--timing", "--", model_id, prompt]
 
 
 class Generation:
@@ -114,6 +121,13 @@ def _parse(raw: bytes) -> Token | Finished | None:
     text = printable(str(loaded.get("text", "")), keep="\n")
     if loaded.get("done"):
         found = loaded.get("token_ids")
-        return Finished(len(found) if isinstance(found, list) else 0, text)
+        count = len(found) if isinstance(found, list) else 0
+        return Finished(count, text, _milliseconds(loaded, "ms_per_token"), _milliseconds(loaded, "ttft_ms"))
     number = loaded.get("token_id")
     return Token(number, text) if isinstance(number, int) else None
+
+
+def _milliseconds(loaded: dict[str, object], name: str) -> float:
+    timing = loaded.get("timing")
+    value = timing.get(name) if isinstance(timing, dict) else None
+    return float(value) if isinstance(value, int | float) else 0.0

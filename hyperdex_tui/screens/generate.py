@@ -96,7 +96,7 @@ class GenerateScreen(AppScreen):
                     waiting.stop()
                     if isinstance(record, Finished):
                         transcript.finish(record.text)
-                        self._timing("✓ done", began, first, now, record.token_count)
+                        self._timing("✓ done", began, first, now, record.token_count, _device_time(record))
                         continue
                     number += 1
                     first = first or now
@@ -114,7 +114,7 @@ class GenerateScreen(AppScreen):
         elapsed = seconds_text(time.monotonic() - began)
         self._state(f"▶ loading the build and the tokenizer, {elapsed}", "accent")
 
-    def _timing(self, head: str, began: float, first: float, now: float, count: int) -> None:
+    def _timing(self, head: str, began: float, first: float, now: float, count: int, device: str = "") -> None:
         rate = ""
         if count > 1 and now > first:
             milliseconds = 1000 * (now - first) / (count - 1)
@@ -123,7 +123,7 @@ class GenerateScreen(AppScreen):
         self._state(
             f"{head}: {tokens}{rate}, first after {seconds_text(max(0.0, first - began))}",
             "good" if head.startswith("✓") else "accent",
-            "Measured on this host: how fast the emulator runs, not how fast the device would.",
+            device or "Measured on this host: the emulator's speed, not the device's.",
         )
 
     def step_back(self) -> bool:
@@ -141,3 +141,11 @@ def _input(value: str, id: str, placeholder: str) -> Input:
     entry = Input(value, id=id, placeholder=placeholder, compact=True, select_on_focus=False)
     entry.cursor_blink = False
     return entry
+
+
+def _device_time(record: Finished) -> str:
+    """What the devices would take, "" when the child did not say."""
+    if not record.device_ms:
+        return ""
+    times = f"{record.device_ms:.3g} ms/token, first after {record.device_ttft_ms:.3g} ms"
+    return f"measured here; the devices: {times} (emulated)"
