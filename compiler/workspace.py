@@ -41,7 +41,8 @@ SYSTEM_PREFIX = Path("/opt/hyperdex/models")
 MAX_DEVICES = 64
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
-_RESERVED = frozenset({"ckpt", "param", "inst", "jobs"})
+_CONTENT = ("ckpt", "param", "inst")
+_RESERVED = frozenset({*_CONTENT, "jobs"})
 _TARGET = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _DTYPES = "|".join(dtype.name for dtype in BUILD_DTYPES if dtype is not FLOAT16)
 _BUILD = re.compile(rf"({_TARGET})-([1-9][0-9]?)x(?:-({_DTYPES}))?")
@@ -66,7 +67,7 @@ def parse_model_id(text: str) -> str:
     if len(parts) > 2 or not all(_PART.fullmatch(part) for part in parts) or ".." in model_id:
         shown = one_line(model_id, 100)
         raise UsageError(
-            f"model id {shown!r} is not ORG/NAME or NAME of letters, digits and '._-', at most 96 each",
+            f"model id '{shown}' is not ORG/NAME or NAME of letters, digits and '._-', at most 96 each",
             "for example facebook/opt-125m",
         )
     for part in parts:
@@ -97,7 +98,7 @@ def build_name(target: str, num_devices: int, dtype: DType | str = FLOAT16) -> s
     if not 1 <= num_devices <= MAX_DEVICES:
         raise UsageError(f"number of devices {num_devices} is not in 1..{MAX_DEVICES}")
     if not re.fullmatch(_TARGET, target):
-        raise UsageError(f"target {target!r} is not a name of lower-case letters, digits and '-'")
+        raise UsageError(f"target '{one_line(target, 100)}' is not a name of lower-case letters, digits and '-'")
     return f"{target}-{num_devices}x" + ("" if chosen is FLOAT16 else f"-{chosen.name}")
 
 
@@ -109,7 +110,7 @@ def parse_build_name(text: str) -> BuildName:
     """
     match = _BUILD.fullmatch(text)
     if match is None or int(match[2]) > MAX_DEVICES:
-        raise UsageError(f"build {one_line(text, 100)!r} is not TARGET-Nx[-DTYPE]", "for example u55c-2x")
+        raise UsageError(f"build '{one_line(text, 100)}' is not TARGET-Nx[-DTYPE]", "for example u55c-2x")
     return BuildName(match[1], int(match[2]), match[3] or FLOAT16.name)
 
 
@@ -176,7 +177,12 @@ class Workspace:
         """Return every model found, sorted by id; links that leave the prefix are not followed.
 
         A model is a folder with a checkpoint or a build; one that cannot be read counts as a model.
+
+        Raises:
+            UsageError: the prefix is no folder.
         """
+        if self.prefix.exists() and not self.prefix.is_dir():
+            raise UsageError(f"{self.prefix} is not a folder", "choose another --prefix")
         root = self.prefix.resolve()
         found = []
         for first in _subfolders(self.prefix):
@@ -197,13 +203,28 @@ def lock(folder: ModelFolder | Path, *, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises:
         BusyError: somebody else holds it; the message says who.
-        UsageError: the prefix is read-only.
+        UsageError: the prefix is read-only, or a folder of the model lies outside of it.
     """
     path = folder.path if isinstance(folder, ModelFolder) else folder
+    for name in (*_CONTENT, "jobs"):
+        _check_inside(path, path / name)
     with lock_folder(path, wait_s=wait_s):
-        for name in ("ckpt", "param", "inst"):
+        for name in _CONTENT:
             recover_folder(path / name)
         yield
+
+
+def _check_inside(model: Path, folder: Path) -> None:
+    """Refuse a folder that is not under the model's lock."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "move it away")
+    real = folder.resolve()
+    if not real.is_relative_to(model.resolve()):
+        raise UsageError(
+            f"{folder} is a link to {real}, outside the model folder", "move the folder here or choose another --prefix"
+        )
 
 
 def _is_writable(path: Path) -> bool:

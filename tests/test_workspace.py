@@ -49,6 +49,7 @@ def test_anything_else_is_refused_in_one_printable_line(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_model_id(text)
     assert str(caught.value).isprintable()
+    assert "\\\\x" not in str(caught.value)
 
 
 @given(st.text(max_size=40))
@@ -134,6 +135,54 @@ def test_models_finds_both_depths_and_stays_inside(tmp_path: Path) -> None:
     (prefix / "loop").symlink_to(prefix)
     (prefix / "note.txt").write_text("")
     assert [folder.model_id for folder in Workspace(prefix).models()] == ["gpt2", "loop/gpt2", "org/a"]
+
+
+def test_a_prefix_that_is_no_folder_has_no_list(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file is not a folder"):
+        Workspace(tmp_path / "file").models()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="this user may read everything")
+def test_a_model_that_may_not_be_read_is_listed_beside_the_others(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "org" / name / "ckpt").mkdir(parents=True)
+        (tmp_path / "org" / name / "ckpt" / "config.json").write_text("{}")
+    (tmp_path / "org" / "a").chmod(0)
+    try:
+        assert [folder.model_id for folder in Workspace(tmp_path).models()] == ["org/a", "org/b"]
+    finally:
+        (tmp_path / "org" / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["ckpt", "param", "inst", "jobs"])
+def test_a_folder_of_a_model_that_lies_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    folder = ModelFolder(tmp_path / "prefix", "a/b")
+    folder.path.mkdir(parents=True)
+    (tmp_path / "prefix" / "c" / name).mkdir(parents=True)
+    for outside in (tmp_path / "outside", tmp_path / "prefix" / "c" / name):
+        outside.mkdir(exist_ok=True)
+        (folder.path / name).symlink_to(outside)
+        with (
+            pytest.raises(UsageError, match=rf"b/{name} is a link to .*, outside the model folder; move"),
+            lock(folder),
+        ):
+            pass
+        (folder.path / name).unlink()
+    assert list(folder.path.iterdir()) == []
+    (folder.path / "inside").mkdir()
+    (folder.path / name).symlink_to("inside")
+    with lock(folder):
+        pass
+
+
+@pytest.mark.parametrize("name", ["ckpt", "param", "inst"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    folder = ModelFolder(tmp_path, "a/b")
+    folder.path.mkdir(parents=True)
+    (folder.path / name).write_text("")
+    with pytest.raises(UsageError, match=rf"b/{name} is not a folder"), lock(folder):
+        pass
 
 
 def test_a_missing_prefix_has_no_models(tmp_path: Path) -> None:
