@@ -116,10 +116,10 @@ def open_session(param_dir: Path, inst_dir: Path) -> Session:
         ArtifactError: the build is damaged or foreign.
     """
     from compiler.artifacts.reader import open_build
-    from compiler.emulator.machine import Machine
+    from compiler.cli.ranks import open_machine
     from compiler.emulator.session import Session
 
-    return Session(Machine(open_build(param_dir, inst_dir)))
+    return Session(open_machine(open_build(param_dir, inst_dir)))
 
 
 def stream(
@@ -185,8 +185,11 @@ def _times(session: Session, prompt_tokens: int, new_tokens: int, trace: Path | 
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    from compiler.cli.ranks import is_speaker
+
+    if is_speaker():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _say_end(

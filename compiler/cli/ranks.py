@@ -1,0 +1,34 @@
+"""`hyperdex generate` under torchrun: one process per device, and the first one speaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compiler.artifacts.reader import Build
+    from compiler.emulator.machine import Machine
+
+
+def open_machine(build: Build) -> Machine:
+    """A machine of all devices of a build, or of this process's device when torchrun started several.
+
+    Raises:
+        UsageError: another number of processes than devices.
+    """
+    from compiler.emulator.machine import Machine
+    from compiler.emulator.process_link import ProcessLink, leave, world
+
+    if world()[1] == 1:
+        return Machine(build)
+    import atexit
+
+    link = ProcessLink(build.manifest.num_devices)
+    atexit.register(leave)
+    return Machine(build, link=link)
+
+
+def is_speaker() -> bool:
+    """Whether this process prints: the only one, or the first of several."""
+    from compiler.emulator.process_link import world
+
+    return world()[0] == 0
