@@ -177,12 +177,7 @@ class Workspace:
         """Return every model found, sorted by id; links that leave the prefix are not followed.
 
         A model is a folder with a checkpoint or a build; one that cannot be read counts as a model.
-
-        Raises:
-            UsageError: the prefix is no folder.
         """
-        if self.prefix.exists() and not self.prefix.is_dir():
-            raise UsageError(f"{self.prefix} is not a folder", "choose another --prefix")
         root = self.prefix.resolve()
         found = []
         for first in _subfolders(self.prefix):
