@@ -15,6 +15,7 @@ from pathlib import Path
 
 from compiler.checkpoint.untrusted_json import parse_object
 from compiler.errors import CheckpointError, HubError
+from compiler.hub.by_hand import find_config, is_placed, placed_files, read_limited, why_incomplete
 from compiler.hub.client import Client, Patience, connect, is_offline
 from compiler.hub.listing import Plan, checked_revision, make_plan
 from compiler.hub.record import HubFile, Record, find_whole, is_unchanged, read_record, write_record
@@ -22,11 +23,6 @@ from compiler.hub.refusals import Unreachable
 from compiler.hub.selection import (
     CONFIG_LIMIT_BYTES,
     CONFIG_NAME,
-    INDEX_LIMIT_BYTES,
-    SMALL_NAMES,
-    is_index,
-    shards_of,
-    weights_entry,
 )
 from compiler.hub.transfer import fetch, part_name, remove_parts
 from compiler.publish import ensure_free_space, make_folder
@@ -76,26 +72,26 @@ def read_config(
     Nothing is written.
 
     Raises:
-        CheckpointError: it is not strict JSON, not an object or above 16 MB.
+        CheckpointError: it is not strict JSON, not an object or above 16 MB, or not a regular file.
         UnsupportedModelError: the repository has no config.json.
         HubError: the hub refuses or cannot be reached, or offline forbids asking.
     """
     model_id = parse_model_id(model_id)
-    local = folder.ckpt / CONFIG_NAME
+    local = find_config(folder.ckpt)
     record = read_record(folder.ckpt)
     is_current = record is not None and record.answers(revision)
-    if local.is_file():
+    if local is not None:
         by_hand, pinned = record is None, record is not None and record.revision == revision
         if by_hand or (is_current and (pinned or is_offline(offline))):
             return _read_local_config(local)
     if is_offline(offline):
-        raise _absent(folder)
+        raise _absent(folder, record, revision)
     client = connect(token, patience or Patience(), on_message)
     request = client.request(model_id, checked_revision(revision), CONFIG_NAME)
     try:
         raw = client.read(request, CONFIG_LIMIT_BYTES)
     except Unreachable as error:
-        if not is_current or not local.is_file():
+        if not is_current or local is None:
             raise
         on_message(one_line(f"{error}; using the copy in {folder.ckpt}"))
         return _read_local_config(local)
@@ -149,13 +145,14 @@ def download(
         on_message: gets one printable line at a time.
 
     Raises:
-        HubError, CheckpointError, UnsupportedModelError: as `plan_download`.
+        HubError, CheckpointError, UnsupportedModelError: as `plan_download`; files placed by hand
+            that are not a whole checkpoint.
         CapacityError: the disk is too small, or full.
         UsageError: a name is rejected, or the folder cannot be written.
     """
     model_id = parse_model_id(model_id)
     ckpt, record = folder.ckpt, read_record(folder.ckpt)
-    if record is None and _placed_by_hand(ckpt):
+    if record is None and find_config(ckpt) is not None and is_placed(ckpt):
         return _local_snapshot(model_id, ckpt)
     is_current = record is not None and record.answers(revision)
     if record is not None and is_current and (is_offline(offline) or record.revision == revision):
@@ -163,7 +160,7 @@ def download(
         if snapshot is not None:
             return snapshot
     if is_offline(offline):
-        raise _absent(folder)
+        raise _absent(folder, record, revision)
     client = connect(token, patience or Patience(), on_message)
     try:
         plan = make_plan(client, model_id, revision)
@@ -226,19 +223,8 @@ def _collected(ckpt: Path, file: HubFile) -> int:
     return 0
 
 
-def _placed_by_hand(ckpt: Path) -> bool:
-    patterns = ("*.safetensors", "pytorch_model*.bin")
-    has_weights = any(not path.name.startswith(".") for pattern in patterns for path in ckpt.glob(pattern))
-    return has_weights and (ckpt / CONFIG_NAME).is_file()
-
-
 def _local_snapshot(model_id: str, ckpt: Path) -> Snapshot:
-    present = {path.name for path in ckpt.iterdir() if path.is_file()}
-    entry = weights_entry(present, str(ckpt))
-    names = [name for name in SMALL_NAMES if name in present] + [entry]
-    if is_index(entry):
-        names += shards_of(_read_limited(ckpt / entry, INDEX_LIMIT_BYTES), str(ckpt / entry), present)
-    files = tuple((name, (ckpt / name).stat().st_size, "") for name in names)
+    files = tuple((name, size, "") for name, size in placed_files(ckpt))
     return Snapshot(model_id, "", files, origin="local")
 
 
@@ -252,25 +238,30 @@ def _snapshot(record: Record, fetched_bytes: int) -> Snapshot:
 
 
 def _read_local_config(path: Path) -> dict[str, object]:
-    return _parse_config(_read_limited(path, CONFIG_LIMIT_BYTES), str(path))
+    return _parse_config(read_limited(path, CONFIG_LIMIT_BYTES), str(path))
 
 
 def _parse_config(raw: bytes, where: str) -> dict[str, object]:
     if len(raw) > CONFIG_LIMIT_BYTES:
-        raise CheckpointError(f"{where} is longer than {CONFIG_LIMIT_BYTES} bytes")
+        raise CheckpointError(f"{where} is longer than {CONFIG_LIMIT_BYTES} bytes", "it is no model's config")
     return parse_object(raw, where)
 
 
-def _read_limited(path: Path, limit_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit_bytes + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _absent(folder: ModelFolder) -> HubError:
+def _absent(folder: ModelFolder, record: Record | None, revision: str | None) -> HubError | CheckpointError:
+    """Why the model is not there, when the hub may not be asked."""
+    ckpt, lacks = folder.ckpt, "config.json and the weights are missing"
+    if record is None:
+        incomplete = why_incomplete(ckpt)
+        if incomplete is not None:
+            return incomplete
+    elif not record.complete:
+        lacks = "its download was interrupted"
+    elif not record.answers(revision):
+        lacks = f"it holds commit {record.revision[:12]}, not revision {revision or 'main'}"
+    else:
+        damaged = [file.name for file in record.files if not is_unchanged(ckpt, file)]
+        lacks = f"{', '.join(damaged[:3])}{', ...' if len(damaged) > 3 else ''} changed or missing"
     return HubError(
-        f"{folder.model_id} is not complete in {folder.ckpt} and the hub may not be asked (offline)",
+        f"{folder.model_id} is not complete in {ckpt} ({one_line(lacks, 200)}) and the hub may not be asked (offline)",
         "run once without --offline and HF_HUB_OFFLINE, or place the files there by hand",
     )

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from compiler.checkpoint.untrusted_json import parse_object
 from compiler.errors import CheckpointError, UnsupportedModelError
+from compiler.quantity import counted
 from compiler.sanitize import one_line
 
 CONFIG_NAME = "config.json"
@@ -44,6 +45,7 @@ WEIGHT_NAMES = (
 _INDEX_SUFFIX = ".index.json"
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\.(?:safetensors|bin)")
 _SHOWN_NAMES = 5
+_RELOAD = "its weights are incomplete or damaged: download the model again"
 
 
 def check_names(names: Iterable[str], model_id: str) -> None:
@@ -55,7 +57,10 @@ def check_names(names: Iterable[str], model_id: str) -> None:
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise CheckpointError(f"{model_id} has a file named {one_line(name, 80)!r}, which leads out of its folder")
+            raise CheckpointError(
+                f"{model_id} has a file named '{one_line(name, 80)}', which leads out of its folder",
+                "choose another repository",
+            )
 
 
 def weights_entry(names: Iterable[str], model_id: str) -> str:
@@ -93,18 +98,22 @@ def shards_of(index: bytes, index_name: str, names: Iterable[str]) -> tuple[str,
     """
     weight_map = parse_object(index, index_name).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index_name} has no weight_map, or an empty one")
+        raise CheckpointError(f"{index_name} has no weight_map, or an empty one", _RELOAD)
     suffix = PurePosixPath(index_name.removesuffix(_INDEX_SUFFIX)).suffix
     shards = set()
     for tensor, shard in weight_map.items():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or not shard.endswith(suffix):
             raise CheckpointError(
-                f"{index_name} places tensor {one_line(tensor, 80)!r} in {one_line(str(shard), 80)!r}, "
-                f"which is not a plain {suffix} file name"
+                f"{index_name} places tensor '{one_line(tensor, 80)}' in '{one_line(str(shard), 80)}', "
+                f"which is not a plain {suffix} file name",
+                _RELOAD,
             )
         shards.add(shard)
     missing = sorted(shards - set(names))
     if missing:
         shown = ", ".join(missing[:_SHOWN_NAMES]) + (", ..." if len(missing) > _SHOWN_NAMES else "")
-        raise CheckpointError(f"{index_name} names {len(missing)} files that do not exist: {shown}")
+        verb = "does" if len(missing) == 1 else "do"
+        raise CheckpointError(
+            f"{index_name} names {counted(len(missing), 'file')} that {verb} not exist: {shown}", _RELOAD
+        )
     return tuple(sorted(shards))
