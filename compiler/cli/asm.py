@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
+from compiler.cli.output import OutputFile, write_output
 from compiler.errors import UsageError
 
 
 @click.command(name="asm")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write.  [default: stdout]"
-)
+@click.option("-o", "--output", type=OutputFile(), metavar="FILE", help="Where to write.  [default: stdout]")
 def command(file: Path, output: Path | None) -> None:
     """Assemble FILE ("-": stdin) to a program: header and 32-byte instruction words."""
     from compiler.header import Payload, write_header
@@ -31,16 +29,7 @@ def command(file: Path, output: Path | None) -> None:
         sys.stdout.buffer.write(program)
         sys.stdout.buffer.flush()
         return
-    if output.exists() and not output.is_file():  # a pipe or a device
-        output.write_bytes(program)
-        return
-    from compiler.workspace import publish_file
-
-    publish_file(output, lambda stream: _write_all(stream, program))
-
-
-def _write_all(stream: BinaryIO, content: bytes) -> None:
-    stream.write(content)
+    write_output(output, program)
 
 
 def _read(file: Path) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from compiler.cli.options import model_argument, open_workspace, place_demo, prefix_option
+from compiler.cli.output import OutputFile
 
 
 @click.command(name="compile")
@@ -28,9 +29,7 @@ from compiler.cli.options import model_argument, open_workspace, place_demo, pre
 @click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
 @click.option("--events", is_flag=True, help="Write one JSON object per event to stdout.")
-@click.option(
-    "--job", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append the events to FILE."
-)
+@click.option("--job", type=OutputFile(), metavar="FILE", help="Append the events to FILE.")
 def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, **given: Any) -> None:
     """Compile MODEL_ID (facebook/opt-125m, say): check, download, convert, map, generate instructions.
 

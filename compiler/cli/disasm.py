@@ -50,6 +50,7 @@ def command(
     name = select_build(folder, build)
     opened = open_build(folder.param(name), folder.inst(name))
     instructions = _decode(opened)
+    _check_layer(opened, layer)
     comments = [_comment(opened, index) for index in range(len(instructions))]
     labels = {label: at for label, at in opened.debug.labels.items() if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", label)}
     if not as_json and layer is None and unit is None and pattern is None:
@@ -71,6 +72,17 @@ def command(
         click.echo(json.dumps({"model_id": folder.model_id, "build": name, "labels": labels, "instructions": rows}))
     else:
         sys.stdout.write("".join(f"{lines[index]}\n" for index in wanted))
+
+
+def _check_layer(build: Build, layer: int | None) -> None:
+    """Refuse a decoder layer that the model does not have.
+
+    Raises:
+        UsageError: naming those it has.
+    """
+    count = build.manifest.num_layers
+    if layer is not None and layer >= count:
+        raise UsageError(f"--layer {layer} is not in 0..{count - 1}, the decoder layers of {build.manifest.model_id}")
 
 
 def _compile_pattern(grep: str | None) -> re.Pattern[str] | None:

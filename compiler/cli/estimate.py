@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.cli.options import open_workspace, prefix_option
+from compiler.quantity import bytes_text
 
 if TYPE_CHECKING:
     from compiler.estimate import Estimate
@@ -67,7 +68,7 @@ def command(
         return
     click.echo(f"estimated for {input_tokens} tokens in and {output_tokens} out, {dtype}; no weights were read")
     click.echo(
-        f"{'target':<10}{'N':>4}{'GB/device':>11}{'of':>8}  {'fits':<6}{'ms/token':>9}{'tokens/s':>10}{'TTFT ms':>9}"
+        f"{'target':<10}{'N':>4}{'per device':>12}{'of':>11}  {'fits':<6}{'ms/token':>9}{'tokens/s':>10}{'TTFT ms':>9}"
         f"{'bandwidth':>11}{'J/token':>9}  binds"
     )
     for entry in found:
@@ -75,8 +76,8 @@ def command(
 
 
 def _row(entry: Estimate) -> str:
-    held, capacity = entry.bytes_per_device / 1e9, entry.capacity_bytes / 1e9
-    head = f"{entry.target:<10}{entry.num_device:>4}{held:>11.3f}{capacity:>8.1f}"
+    held, capacity = bytes_text(entry.bytes_per_device), bytes_text(entry.capacity_bytes)
+    head = f"{entry.target:<10}{entry.num_device:>4}{held:>12}{capacity:>11}"
     if entry.ms_per_token is None or entry.ttft_ms is None:
         least = f"; {entry.smallest_fit} devices hold it" if entry.smallest_fit else ""
         return f"{head}  no{least}"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.output import OutputFile, warn, write_output
+from compiler.cli.prompt import parse_prompt, read_prompt
 from compiler.errors import UsageError
 from compiler.sanitize import printable
 
 if TYPE_CHECKING:
     from compiler.cli.continuation import Continuation
     from compiler.emulator.session import SamplingParameters, Session
+    from compiler.workspace import ModelFolder
 
 DEFAULT_NEW_TOKENS = 64
 
@@ -51,15 +55,14 @@ class Piece:
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object at the end instead of text.")
 @click.option("--stream-json", is_flag=True, help="One JSON object per token, and a last one with everything.")
-@click.option("--logits", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save logits as .npy.")
+@click.option("--logits", type=OutputFile(), metavar="FILE", help="Save logits as .npy.")
+@click.option("--verify", is_flag=True, help="First compare the hash of every file of the build, weights included.")
 @click.option("--timing", is_flag=True, help="Say how long the devices would take: on stderr, or in the JSON object.")
-@click.option(
-    "--trace",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Save the last token's instructions in time, for Perfetto.",
-)
+@click.option("--trace", type=OutputFile(), metavar="FILE", help="Save the last token in time, for Perfetto.")
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model_id: str,
     prompt: str | None,
     prefix: Path | None,
@@ -70,31 +73,34 @@ def command(
     as_json: bool,
     stream_json: bool,
     logits: Path | None,
+    verify: bool,
     timing: bool,
     trace: Path | None,
     **sampling: Any,
 ) -> None:
     """Run MODEL_ID's program on the emulator and print how it continues PROMPT."""
     from compiler.cli.continuation import Continuation
-    from compiler.cli.tokenizer import Tokenizer, has_tokenizer
     from compiler.emulator.session import SamplingParameters, check_sampling
 
+    if as_json and stream_json:
+        raise UsageError("--json and --stream-json exclude each other", "choose one")
     parameters = SamplingParameters(**sampling)
     check_sampling(parameters)
-    given_ids = _prompt_ids(prompt, prompt_ids)
+    _warn_of_idle_options(ctx, parameters)
+    given = parse_prompt(prompt, prompt_ids, stop)
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
-    session = open_session(folder.param(name), folder.inst(name))
-    tokenizer = Tokenizer(folder.ckpt) if given_ids is None or has_tokenizer(folder.ckpt) else None
-    if stop and tokenizer is None:
-        raise UsageError(f"{model_id} has no tokenizer, so --stop {stop[0]!r} cannot be found")
-    ids = given_ids if given_ids is not None else (tokenizer.encode(prompt or "") if tokenizer else [])
-    text = Continuation(tokenizer.decode if tokenizer else lambda _ids: "", stop)
+    session = open_session(folder.param(name), folder.inst(name), verify=verify)
+    _warn_of_stale_build(folder, name)
+    ids, decode = read_prompt(given, folder, stop)
+    text = Continuation(decode or (lambda _ids: ""), stop)
     count = max_new_tokens or _room(session, ids)
     rows: list[Any] | None = [] if logits is not None else None
     for piece in stream(session, ids, count, parameters, text, rows):
         if stream_json:
             _say(json.dumps({"token_id": piece.token_id, "text": piece.text}) + "\n")
+        elif decode is None and not as_json:
+            _say(f"{',' if len(text.token_ids) > 1 else ''}{piece.token_id}")
         elif not as_json:
             _say(printable(piece.text, keep="\n\t"))
     if logits is not None:
@@ -109,8 +115,8 @@ def command(
             click.echo(line, err=True)
 
 
-def open_session(param_dir: Path, inst_dir: Path) -> Session:
-    """A session on the machine of one build.
+def open_session(param_dir: Path, inst_dir: Path, *, verify: bool = False) -> Session:
+    """A session on the machine of one build; `verify` compares the hash of every file first.
 
     Raises:
         ArtifactError: the build is damaged or foreign.
@@ -119,7 +125,7 @@ def open_session(param_dir: Path, inst_dir: Path) -> Session:
     from compiler.cli.ranks import open_machine
     from compiler.emulator.session import Session
 
-    return Session(open_machine(open_build(param_dir, inst_dir)))
+    return Session(open_machine(open_build(param_dir, inst_dir, verify=verify)))
 
 
 def stream(
@@ -154,20 +160,24 @@ def stream(
             return
 
 
-def _prompt_ids(prompt: str | None, prompt_ids: str | None) -> list[int] | None:
-    """The prompt as ids when it was given so; None when it is text.
+def _warn_of_idle_options(ctx: click.Context, parameters: SamplingParameters) -> None:
+    """Say which options were given and have no effect."""
+    from click.core import ParameterSource
 
-    Raises:
-        UsageError: neither or both were given, or it is no list of numbers.
-    """
-    if (prompt is None) == (prompt_ids is None):
-        raise UsageError("give either PROMPT or --prompt-ids", "see hyperdex generate --help")
-    if prompt_ids is None:
-        return None
-    parts = [part.strip() for part in prompt_ids.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise UsageError(f"--prompt-ids {prompt_ids[:60]!r} is not a list of token ids like 1,2,3")
-    return [int(part) for part in parts]
+    if parameters.do_sample:
+        return
+    names = ("top_k", "top_p", "temperature", "seed")
+    given = [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        warn(f"{options} without --do-sample changes nothing: the most probable token is taken")
+
+
+def _warn_of_stale_build(folder: ModelFolder, name: str) -> None:
+    from compiler.staleness import stale_build
+
+    if reason := stale_build(folder, name):
+        warn(f"{folder.model_id} {name} is stale: {reason}; hyperdex compile {folder.model_id} renews it")
 
 
 def _room(session: Session, ids: list[int]) -> int:
@@ -223,9 +233,6 @@ def _save_logits(path: Path, rows: list[Any]) -> None:
     """Write float32 [new tokens, vocabulary] as .npy."""
     import numpy as np
 
-    from compiler.workspace import publish_file
-
-    def write(file: BinaryIO) -> None:
-        np.save(file, np.stack(rows).astype(np.float32))
-
-    publish_file(path, write)
+    content = io.BytesIO()
+    np.save(content, np.stack(rows).astype(np.float32))
+    write_output(path, content.getvalue())

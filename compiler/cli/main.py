@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -42,8 +43,24 @@ class Signalled(SystemExit):
     """A signal came. Not a KeyboardInterrupt: click would answer that one itself."""
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout went away. Not an OSError: click would answer that one with exit code 1."""
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on first use."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments, which may print help."""
+        with _reader_may_go():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _reader_may_go():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of the table."""
@@ -63,6 +80,14 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+@contextlib.contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
@@ -73,6 +98,7 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 @click.group(
     cls=LazyGroup,
     name="hyperdex",
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 2 usage, 3 checkpoint damaged, 4 model not supported, 5 does not fit, "
     "6 artifact damaged, 7 assembly, 8 machine fault, 9 hub or network, 10 busy, 70 a bug of ours, 130 interrupted.",
@@ -80,8 +106,11 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."
 )
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Compile Hugging Face models for the LPU and run them on the emulator."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,6 +135,7 @@ def guarded(action: Callable[[], int]) -> int:
 
     SIGTERM and SIGHUP unwind it like Ctrl+C. A reader of stdout that went away is no failure.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
@@ -114,11 +144,18 @@ def guarded(action: Callable[[], int]) -> int:
             code = action()
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         _silence_stdout()
         return 0
     except BaseException as failure:
         return _report(failure)
+
+
+def _open_closed_streams() -> None:
+    """A stream that the caller closed (`>&-`) is None: it becomes /dev/null."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager
@@ -178,16 +215,21 @@ def as_error(failure: BaseException) -> HyperDexError:
     if isinstance(failure, OSError) and failure.filename is not None:
         where = failure.filename if isinstance(failure.filename, (str, Path)) else os.fsdecode(failure.filename)
         if failure.errno in _DISK_FULL:
-            return CapacityError(f"{where}: the disk is full", "free some space or choose another --prefix")
+            return CapacityError(f"{where}: the disk is full", "free some space")
         return UsageError(f"{where}: {failure.strerror}")
     if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
-        return CapacityError("the disk is full", "free some space or choose another --prefix")
+        return CapacityError("the disk is full", "free some space")
     name = type(failure).__name__
     return HyperDexError(one_line(f"{name}: {failure}", 400), "this is a bug; HYPERDEX_DEBUG=1 shows where")
 
 
 def _silence_stdout() -> None:
-    """Point stdout at nothing: the interpreter flushes it once more at exit."""
+    """Point stdout and, if its reader went too, stderr at nothing: the interpreter flushes them once more at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(null, stream.fileno())
     os.close(null)

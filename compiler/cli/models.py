@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from compiler.cli.options import open_workspace, prefix_option
-from compiler.errors import HyperDexError
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
-    from compiler.artifacts.manifest import Manifest
+    from compiler.staleness import CheckpointState
     from compiler.workspace import ModelFolder
-
-_SOURCE_LIMIT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,69 +66,27 @@ def command(prefix: Path | None, supported: bool, as_json: bool) -> None:
 
 
 def inspect_model(folder: ModelFolder) -> ModelState:
-    """Look at the files of one model; no weights are read."""
-    has_checkpoint = (folder.ckpt / "config.json").is_file()
-    converted = _converted(folder)
-    phases = ((1,) if has_checkpoint else ()) + ((2,) if converted else ())
-    fingerprint = str(converted.get("fingerprint", ""))
-    builds = tuple(_inspect_build(folder, build, fingerprint) for build in folder.builds())
-    return ModelState(folder.model_id, phases, _folder_bytes(folder.ckpt), _changed(folder, converted), builds)
-
-
-def _converted(folder: ModelFolder) -> dict[str, object]:
-    """hyperdex_config.json, or {} when phase 2 is not done."""
-    path = folder.ckpt / "hyperdex_config.json"
-    if not (folder.ckpt / "hyperdex_model.bin").is_file() or not path.is_file():
-        return {}
-    try:
-        if path.stat().st_size > _SOURCE_LIMIT_BYTES:
-            return {}
-        loaded = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
-
-
-def _changed(folder: ModelFolder, converted: dict[str, object]) -> str:
-    """Which file of the checkpoint has another size than when it was converted."""
-    files = converted.get("files")
-    for entry in files if isinstance(files, list) else ():
-        if not isinstance(entry, dict):
-            continue
-        name, size = str(entry.get("name", "")), entry.get("size")
-        path = folder.ckpt / name
-        if "/" in name or not path.is_file():
-            return f"{name} is gone"
-        if path.stat().st_size != size:
-            return f"{name} changed"
-    return ""
-
-
-def _inspect_build(folder: ModelFolder, build: str, fingerprint: str) -> BuildState:
-    param = _manifest(folder.param(build), "param")
-    inst = _manifest(folder.inst(build), "inst")
-    phases = ((3,) if param else ()) + ((4,) if inst else ())
-    size = _folder_bytes(folder.param(build)) + _folder_bytes(folder.inst(build))
-    return BuildState(build, phases, size, _stale(param, inst, fingerprint))
-
-
-def _stale(param: Manifest | None, inst: Manifest | None, fingerprint: str) -> str:
-    if param is None:
-        return "no parameters"
-    if fingerprint and param.checkpoint_fingerprint != fingerprint:
-        return "the checkpoint changed"
-    if inst is None:
-        return "no program"
-    return "" if inst.param_fingerprint == param.fingerprint else "the parameters changed"
-
-
-def _manifest(path: Path, kind: str) -> Manifest | None:
-    from compiler.artifacts.manifest import MANIFEST, Manifest
+    """Look at the files of one model; no weights are read. What cannot be read is said in `stale`."""
+    from compiler.staleness import checkpoint_state
 
     try:
-        return Manifest.from_json((path / MANIFEST).read_bytes(), kind)
-    except (OSError, HyperDexError):
-        return None
+        has_checkpoint = (folder.ckpt / "config.json").is_file()
+        checkpoint = checkpoint_state(folder)
+        phases = ((1,) if has_checkpoint else ()) + ((2,) if checkpoint.converted else ())
+        builds = tuple(_inspect_build(folder, build, checkpoint) for build in folder.builds())
+    except OSError as error:
+        where = one_line(str(error.filename or folder.path), 200)
+        return ModelState(folder.model_id, (), 0, f"{where} cannot be read: {error.strerror}", ())
+    return ModelState(folder.model_id, phases, _folder_bytes(folder.ckpt), checkpoint.stale, builds)
+
+
+def _inspect_build(folder: ModelFolder, build: str, checkpoint: CheckpointState) -> BuildState:
+    from compiler.staleness import read_manifest, stale_build
+
+    folders = ((3, "param", folder.param(build)), (4, "inst", folder.inst(build)))
+    phases = tuple(phase for phase, kind, path in folders if read_manifest(path, kind)[0] is not None)
+    size = sum(_folder_bytes(path) for _, _, path in folders)
+    return BuildState(build, phases, size, stale_build(folder, build, checkpoint))
 
 
 def _folder_bytes(path: Path) -> int:
@@ -166,9 +122,13 @@ def _list_architectures(as_json: bool) -> None:
     from compiler.graph.architectures import SUPPORTED
 
     if as_json:
-        rows = [{"name": each.name, "example": each.example, "features": list(each.features)} for each in SUPPORTED]
+        rows = [
+            {"name": each.name, "example": each.example, "features": list(each.features), "missing": each.missing}
+            for each in SUPPORTED
+        ]
         click.echo(json.dumps({"architectures": rows}))
         return
     width = max(len(each.name) for each in SUPPORTED)
     for each in SUPPORTED:
-        click.echo(f"{each.name:<{width}}  e.g. {each.example}: {', '.join(each.features)}")
+        missing = f" (not: {each.missing})" if each.missing else ""
+        click.echo(f"{each.name:<{width}}  e.g. {each.example}: {'; '.join(each.features)}{missing}")

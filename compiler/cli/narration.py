@@ -28,6 +28,7 @@ from compiler.events import (
     Record,
     to_line,
 )
+from compiler.quantity import bytes_text
 from compiler.sanitize import one_line, printable
 
 if TYPE_CHECKING:
@@ -38,17 +39,12 @@ if TYPE_CHECKING:
 QUIET_SECONDS = 5.0
 """A plain progress line appears at most this often."""
 
-_SCALES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-
 
 def format_quantity(count: float, unit: str) -> str:
     """`count` of a unit for a person; bytes in decimal multiples."""
-    if unit != "bytes":
-        return f"{count:,.0f} {unit}"
-    for scale, name in _SCALES:
-        if count >= scale:
-            return f"{count / scale:.1f} {name}"
-    return f"{count:.0f} bytes"
+    if unit == "bytes":
+        return bytes_text(round(count))
+    return f"{count:,.0f} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def heading(phase: int) -> str:
@@ -96,7 +92,7 @@ class PlainNarrator:
 
 def _ending(record: PhaseFinished) -> str:
     word = "Up to date" if record.skipped else "Done"
-    return f"{word}: {record.reason}" if record.reason and record.reason != word.lower() else word
+    return f"{word}: {record.reason}" if record.reason and record.reason.lower() != word.lower() else word
 
 
 def _state(record: Progress) -> str:
@@ -216,7 +212,6 @@ class Narration:
 
 def _open_job(path: Path) -> TextIO:
     """Open a job file to append to, readable by everybody."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     return os.fdopen(descriptor, "a", encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,11 +17,26 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class PrefixFolder(click.Path):
+    """Type of `--prefix`. Empty, as an unset variable of a shell leaves it, would mean the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path as given.
+
+        Raises:
+            UsageError: it is empty.
+        """
+        if not str(value):
+            raise UsageError("--prefix is empty", "name a folder or leave the option out")
+        return super().convert(value, param, ctx)
+
+
 def prefix_option(command: Command) -> Command:
     """Add `--prefix`, the folder of all models."""
     return click.option(
         "--prefix",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=PrefixFolder(path_type=Path),
+        metavar="DIRECTORY",
         help="Folder of all models.  [default: $HYPERDEX_PREFIX, /opt/hyperdex/models or the user's data folder]",
     )(command)
 
@@ -36,30 +52,61 @@ def model_argument(command: Command) -> Command:
 
 
 def open_workspace(prefix: Path | None) -> Workspace:
-    """The workspace at `prefix`, or at the default place."""
+    """The workspace at `prefix`, or at the default place; nothing need be there.
+
+    Raises:
+        UsageError: something else than a folder is there.
+    """
     from compiler.workspace import Workspace, default_prefix
 
-    return Workspace(prefix.expanduser() if prefix is not None else default_prefix())
+    chosen = prefix.expanduser() if prefix is not None else default_prefix()
+    place = chosen.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise UsageError(f"prefix {chosen}: {place} is not a folder", "choose another --prefix")
+    return Workspace(chosen)
 
 
 def select_build(folder: ModelFolder, build: str | None) -> str:
     """The build to use.
 
     Raises:
-        UsageError: several builds and none named, or no such build.
-        ArtifactError: the model has no build at all.
+        UsageError: several builds and none named, or the name of none.
+        ArtifactError: the model has no such build, or its folder cannot be read.
     """
-    builds = folder.builds()
+    from compiler.workspace import parse_build_name
+
     if build is not None:
-        if build not in builds:
-            known = ", ".join(builds) or "none"
-            raise UsageError(f"{folder.model_id} has no build {build!r}; it has: {known}")
-        return build
+        parse_build_name(build)
+    _check_readable(folder)
+    builds = folder.builds()
     if not builds:
-        raise ArtifactError(f"{folder.model_id} is not compiled in {folder.path.parent}", "run hyperdex compile first")
-    if len(builds) > 1:
+        raise ArtifactError(f"{folder.model_id} is not compiled in {folder.prefix}", "run hyperdex compile first")
+    if build is not None and build not in builds:
+        raise ArtifactError(
+            f"{folder.model_id} has no build {build}; it has: {', '.join(builds)}", "choose one of them"
+        )
+    if build is None and len(builds) > 1:
         raise UsageError(f"{folder.model_id} has several builds: {', '.join(builds)}", "choose one with --build")
-    return builds[0]
+    return build or builds[0]
+
+
+def _check_readable(folder: ModelFolder) -> None:
+    """Refuse a model whose builds cannot be listed, rather than call it not compiled.
+
+    Raises:
+        ArtifactError: naming the folder.
+    """
+    for path in (folder.path, folder.path / "param", folder.path / "inst"):
+        try:
+            os.scandir(path).close()
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            raise ArtifactError(f"{path} is not a folder", "move it away and compile again") from None
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error.strerror}", "make it readable") from None
 
 
 def place_demo(folder: ModelFolder) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
+
+from compiler.cli.output import write_output
 
 if TYPE_CHECKING:
     from compiler.emulator.machine import Machine
@@ -57,17 +59,11 @@ def timing_lines(machine: Machine, prompt_tokens: int, new_tokens: int) -> list[
 def save_trace(machine: Machine, path: Path, position: int) -> None:
     """Write the trace of the token at a position, as Chrome's trace event JSON."""
     from compiler.emulator.trace import trace_events
-    from compiler.workspace import publish_file
 
     clock, build = clock_of(machine), machine.build
     token = clock.token(position, slices=True)
     events = trace_events(clock, token, machine.program, build.debug, build.manifest.num_devices)
-    content = json.dumps(events, separators=(",", ":")).encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(content)
-
-    publish_file(path, write)
+    write_output(path, json.dumps(events, separators=(",", ":")).encode())
 
 
 def _time(machine: Machine, prompt_tokens: int, new_tokens: int) -> GenerationTime:

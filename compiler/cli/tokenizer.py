@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,8 +61,16 @@ def _load(ckpt: Path) -> Any:
             kind = _tokenizer_class(ckpt)
             return kind.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # whatever a damaged file makes of it
-            reason = one_line(f"{type(error).__name__}: {error}", 200)
-            raise CheckpointError(f"{ckpt}: the tokenizer cannot be read ({reason})") from None
+            raise CheckpointError(
+                f"{ckpt}: the tokenizer, or the config.json it goes by, cannot be read ({_reason(error)})",
+                "repair it, download the model again, or give the tokens with --prompt-ids",
+            ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """What an error of a library says, without the names of its classes."""
+    text = re.sub(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)\b(?:\(|: ?)?", "", str(error))
+    return one_line(text, 200).strip(" :'\"") or "its content makes no sense"
 
 
 def _tokenizer_class(ckpt: Path) -> Any:

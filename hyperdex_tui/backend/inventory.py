@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compiler.errors import HyperDexError
 from compiler.sanitize import one_line
+from compiler.staleness import CheckpointState, checkpoint_state, stale_build
 from compiler.workspace import ModelFolder, Workspace, parse_build_name
 from hyperdex_tui.backend.jobs import running_job
 
@@ -85,8 +86,8 @@ def read_model(folder: ModelFolder) -> ModelEntry:
     """One model's entry; problems end up in `note`."""
     config, note = read_json(folder.ckpt / "config.json")
     converted, damage = read_json(folder.ckpt / "hyperdex_config.json")
-    fingerprint = _text(converted, "fingerprint")
-    builds = tuple(_read_build(folder, name, fingerprint) for name in folder.builds())
+    checkpoint = checkpoint_state(folder)
+    builds = tuple(_read_build(folder, name, checkpoint) for name in folder.builds())
     names = _names(folder.ckpt)
     phases = (
         bool(config),
@@ -121,15 +122,13 @@ def folder_bytes(path: Path) -> int:
     return total
 
 
-def _read_build(folder: ModelFolder, name: str, checkpoint: str) -> BuildEntry:
+def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> BuildEntry:
     parsed = parse_build_name(name)
     param, param_note = read_json(folder.param(name) / "manifest.json")
     inst, inst_note = read_json(folder.inst(name) / "manifest.json")
     stale = param_note or inst_note
-    if not stale and param and checkpoint and _text(param, "checkpoint_fingerprint") not in ("", checkpoint):
-        stale = "the checkpoint has changed since"
-    if not stale and param and inst and _text(inst, "param_fingerprint") not in ("", _text(param, "fingerprint")):
-        stale = "the program belongs to other parameters"
+    if not stale and param and inst:
+        stale = stale_build(folder, name, checkpoint)
     length = inst.get("max_length", param.get("max_length", 0))
     return BuildEntry(
         folder.model_id,
@@ -165,11 +164,6 @@ def _names(path: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in path.iterdir())
     except OSError:
         return frozenset()
-
-
-def _text(loaded: dict[str, object], name: str) -> str:
-    value = loaded.get(name, "")
-    return value if isinstance(value, str) else ""
 
 
 def read_json(path: Path) -> tuple[dict[str, object], str]:

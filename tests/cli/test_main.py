@@ -12,6 +12,7 @@ import click
 import pytest
 
 from compiler.cli.main import COMMANDS, as_error, main
+from compiler.demo import demo_folder
 from compiler.errors import CapacityError, HyperDexError
 
 
@@ -54,8 +55,17 @@ def test_a_model_id_that_leaves_the_prefix_is_refused(
 
 def test_a_model_without_a_build_is_an_artifact_error(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("map", "disasm", "verify"):
-        assert main([command, "tiny/absent", "--prefix", str(prefix)]) == 6
-        assert "hyperdex compile" in capsys.readouterr().err
+        for build in ([], ["--build", "u55c-2x"]):
+            assert main([command, "tiny/absent", "--prefix", str(prefix), *build]) == 6
+            told = capsys.readouterr().err
+            assert told == f"hyperdex: error: tiny/absent is not compiled in {prefix}; run hyperdex compile first\n"
+
+
+def test_a_file_where_a_folder_belongs_is_called_so(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (prefix / "tiny").mkdir()
+    (prefix / "tiny" / "param").touch()
+    assert main(["map", "tiny", "--prefix", str(prefix)]) == 6
+    assert f"{prefix}/tiny/param is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -82,11 +92,58 @@ def test_every_failure_has_an_exit_code_and_one_printable_line(failure: BaseExce
     assert str(error).isprintable()
 
 
-def test_a_closed_pipe_is_no_failure() -> None:
-    line = f"{sys.executable} -m compiler --help | head -c 1; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("arguments", ["--help", "models --supported", "compile --help", "estimate CONFIG"])
+@pytest.mark.parametrize("reader", ["head -c 1 >/dev/null", "true"])
+def test_a_reader_that_goes_away_is_no_failure(arguments: str, reader: str) -> None:
+    given = arguments.replace("CONFIG", f"{demo_folder()}/config.json --output-tokens 20")
+    line = f"{sys.executable} -m compiler {given} | {reader}; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    assert done.stdout == "U0\n"
+    assert done.stdout == "0\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        ("--help", ">&-", 0),
+        ("models --supported", ">&-", 0),
+        ("models --supported", ">&- 2>&-", 0),
+        ("nope", "2>&-", 2),
+        ("run", "<&-", 2),
+        ("asm -", "<&- >/dev/null", 0),
+    ],
+)
+def test_a_closed_stream_is_dev_null(arguments: str, closed: str, code: int) -> None:
+    line = f"{sys.executable} -m compiler {arguments} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "AttributeError" not in done.stderr
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr()
+    assert main([]) == 0
+    assert capsys.readouterr() == shown
+
+
+def test_a_full_disk_is_one_line_that_does_not_blame_the_prefix() -> None:
+    line = f"{sys.executable} -m compiler models --supported >/dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr == "hyperdex: error: the disk is full; free some space\n"
+
+
+def test_an_empty_prefix_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--prefix", ""]) == 2
+    assert capsys.readouterr().err.startswith("hyperdex: error: --prefix is empty; ")
+
+
+def test_a_prefix_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for prefix in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["models", "--prefix", str(prefix)]) == 2
+        assert capsys.readouterr().err.startswith(f"hyperdex: error: prefix {prefix}: {tmp_path}/file is not a folder")
 
 
 def test_terminate_ends_with_130_and_one_line() -> None:

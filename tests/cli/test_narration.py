@@ -77,7 +77,7 @@ def test_bars_say_the_same_lines() -> None:
 
 
 def test_a_job_file_holds_one_record_per_line_and_is_readable_by_all(tmp_path: Path) -> None:
-    job = tmp_path / "jobs" / "1.jsonl"
+    job = tmp_path / "1.jsonl"
     previous = os.umask(0o022)
     try:
         with Narration(job=job) as narration:

@@ -49,6 +49,7 @@ def test_two_compiles_into_two_prefixes_give_the_same_bytes(tmp_path: Path) -> N
 def test_events_and_job_file_tell_the_whole_compile(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _place(prefix)
     job = prefix / OPT.model_id / "jobs" / "1.jsonl"
+    job.parent.mkdir()
     assert _compile(prefix, "--events", "--job", str(job)) == 0
     told = capsys.readouterr()
     assert told.err == ""

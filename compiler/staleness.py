@@ -1,0 +1,175 @@
+"""Whether what was compiled still belongs to the checkpoint beside it, without reading weights.
+
+In: a model folder. Out: "" or a few words. Sizes, times and small JSON files
+decide: a weight file that was written since it was hashed, at the same size,
+*may* have changed; a compile hashes it and knows. Nothing here raises: what
+cannot be read is a reason, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.artifacts.manifest import MANIFEST, Manifest
+from compiler.checkpoint.converted import CONFIG_NAME, MODEL_NAME
+from compiler.checkpoint.fingerprint import STATE_NAME
+from compiler.errors import HyperDexError
+from compiler.publish import sha256_file
+from compiler.sanitize import one_line
+from compiler.workspace import ModelFolder
+
+_JSON_LIMIT_BYTES = 200_000_000
+_HASHED_HERE_BYTES = 32 << 20
+"""A smaller file is hashed at once when its time says nothing."""
+
+_CHECKPOINT_CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJson:
+    """A JSON object that was looked for: {} and why not, where it could not be had; {} and "" where there is none."""
+
+    fields: Mapping[str, Any]
+    problem: str = ""
+
+    def text(self, name: str) -> str:
+        """A field that is text, else ""."""
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else ""
+
+
+def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
+    """The object in a file of at most `limit` bytes; a missing file is empty and fine."""
+    try:
+        if not path.is_file():
+            return ReadJson({}, f"{path.name} is not a regular file" if path.exists() else "")
+        if path.stat().st_size > limit:
+            return ReadJson({}, f"{path.name} is larger than {limit >> 20} MiB")
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ReadJson({})
+    except OSError as error:
+        return ReadJson({}, f"{path.name} cannot be read: {error.strerror}")
+    except (ValueError, RecursionError) as error:
+        return ReadJson({}, f"{path.name} is not valid JSON ({one_line(str(error), 80)})")
+    return ReadJson(loaded) if isinstance(loaded, dict) else ReadJson({}, f"{path.name} is not a JSON object")
+
+
+def read_manifest(folder: Path, kind: str) -> tuple[Manifest | None, str]:
+    """The manifest of a build folder, None where there is none; and why it cannot be read."""
+    path = folder / MANIFEST
+    where = f"{folder.parent.name}/{folder.name}/{MANIFEST}"
+    try:
+        return Manifest.from_json(path.read_bytes(), kind, where), ""
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    except OSError as error:
+        return None, f"{where} cannot be read: {error.strerror}"
+    except HyperDexError as error:
+        return None, str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointState:
+    """What the converted checkpoint of a model is.
+
+    Attributes:
+        converted: whether phase 2 was ever done.
+        fingerprint: of the converted checkpoint; "" when unknown.
+        stale: why phase 2 has to be done again; "" when it need not, or was never done.
+    """
+
+    converted: bool
+    fingerprint: str
+    stale: str
+
+
+def checkpoint_state(folder: ModelFolder) -> CheckpointState:
+    """Look at `ckpt/`: small files, and the sizes and times of the large ones."""
+    converted = read_json(folder.ckpt / CONFIG_NAME)
+    return CheckpointState(bool(converted.fields), converted.text("fingerprint"), _stale_checkpoint(folder, converted))
+
+
+def stale_build(folder: ModelFolder, build: str, checkpoint: CheckpointState | None = None) -> str:
+    """Why a build has to be compiled again, "" when it need not.
+
+    Args:
+        folder: the model.
+        build: name of the build.
+        checkpoint: its `checkpoint_state`, where it is known already.
+    """
+    param, problem = read_manifest(folder.param(build), "param")
+    inst, other = read_manifest(folder.inst(build), "inst")
+    if problem or other:
+        return problem or other
+    if param is None or inst is None:
+        return "no parameters" if param is None else "no program"
+    if inst.param_fingerprint != param.fingerprint:
+        return "the program belongs to other parameters"
+    state = checkpoint or checkpoint_state(folder)
+    if state.fingerprint not in ("", param.checkpoint_fingerprint):
+        return "the checkpoint was converted again since"
+    return state.stale
+
+
+def _stale_checkpoint(folder: ModelFolder, converted: ReadJson) -> str:
+    if not converted.fields:
+        return converted.problem
+    try:
+        if not (folder.ckpt / MODEL_NAME).is_file():
+            return f"{MODEL_NAME} is gone"
+        return _changed_config(folder, converted) or _changed_file(folder, converted)
+    except OSError as error:
+        return f"{folder.ckpt.name} cannot be read: {error.strerror}"
+
+
+def _changed_config(folder: ModelFolder, converted: ReadJson) -> str:
+    """Whether config.json says something else than what was converted."""
+    before = converted.fields.get("config")
+    if not isinstance(before, dict):
+        return ""
+    found = read_json(folder.ckpt / _CHECKPOINT_CONFIG)
+    if found.problem or found.fields == before:
+        return found.problem
+    return f"{_CHECKPOINT_CONFIG} changed" if found.fields else f"{_CHECKPOINT_CONFIG} is gone"
+
+
+def _changed_file(folder: ModelFolder, converted: ReadJson) -> str:
+    """The first file of the checkpoint that is not what was converted."""
+    hashed = _hashed(folder)
+    files = converted.fields.get("files")
+    for entry in files if isinstance(files, list) else ():
+        name, size = (str(entry.get("name", "")), entry.get("size")) if isinstance(entry, dict) else ("", 0)
+        path = folder.ckpt / name
+        if name != Path(name).name or not path.is_file():
+            return f"{one_line(name, 100)} is gone"
+        found = path.stat()
+        if found.st_size != size:
+            return f"{name} changed"
+        known = hashed.get((name, found.st_size, found.st_mtime_ns))
+        if known is None and found.st_size <= _HASHED_HERE_BYTES:
+            known = sha256_file(path)
+        if known is None and hashed:
+            return f"{name} was written since, it may have changed"
+        if known is not None and known != entry.get("sha256"):
+            return f"{name} changed"
+    return ""
+
+
+def _hashed(folder: ModelFolder) -> dict[tuple[str, int, int], str]:
+    """Hashes by name, size and time, as the last compile remembered them."""
+    files = read_json(folder.ckpt / STATE_NAME).fields.get("files")
+    result = {}
+    for entry in files if isinstance(files, list) else ():
+        if isinstance(entry, dict):
+            key = (str(entry.get("name")), _whole(entry.get("size")), _whole(entry.get("mtime_ns")))
+            result[key] = str(entry.get("sha256"))
+    return result
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else -1
