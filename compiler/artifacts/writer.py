@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -36,51 +37,75 @@ from compiler.header import Payload, write_header
 from compiler.isa.spec import ISA_VERSION
 from compiler.isa.tables import ActivationTable
 from compiler.memory_map import MemoryMap
+from compiler.writeback import EarlyWriteback
 
 _ZEROS = bytes(1 << 16)
+_BUFFER_BYTES = 1 << 16
+"""Of one parameter file; larger pieces bypass it."""
+
+_THREADS = 4
+"""Each writes and hashes the same eight channels from first to last. More than most machines' cores would
+need to be busy, because a thread also waits for the disk."""
 
 
 class _ChannelFile:
     """One parameter file, written front to back; gaps become zeros."""
 
-    __slots__ = ("address", "digest", "file", "name")
+    __slots__ = ("_end", "_writeback", "address", "digest", "file", "name")
 
     def __init__(self, name: str, file: BinaryIO, header: bytes) -> None:
         self.name = name
         self.file = file
         self.digest = hashlib.sha256(header)
         self.address = 0
+        self._end = len(header)
+        self._writeback = EarlyWriteback(file.fileno())
         file.write(header)
 
-    def write(self, content: bytes | memoryview) -> None:
+    def write(self, address: int, content: bytes | memoryview) -> None:
+        """Write zeros up to `address`, and then `content`."""
+        while self.address < address:
+            self._append(_ZEROS[: min(len(_ZEROS), address - self.address)])
+        self._append(content)
+
+    def finish(self, address: int) -> None:
+        """Write zeros up to `address`, the last of the file."""
+        self.write(address, b"")
+        self.file.flush()
+        self._writeback.start()
+
+    def _append(self, content: bytes | memoryview) -> None:
         self.file.write(content)
         self.digest.update(content)
         self.address += len(content)
-
-    def fill(self, address: int) -> None:
-        """Write zeros up to `address`."""
-        while self.address < address:
-            self.write(_ZEROS[: min(len(_ZEROS), address - self.address)])
+        self._writeback.wrote(self._end, self._end + len(content))
+        self._end += len(content)
 
 
 class ParamWriter:
     """The parameter files of one device, open for writing in ascending address order.
 
-    Use as a context manager; on leaving it without an error the files are
-    padded to equal size, and `entries` holds their sizes and hashes.
+    Writing and hashing run in threads, at most one piece behind the caller; a failed
+    write is raised by a later call. Use as a context manager; on leaving it without an
+    error the files are padded to equal size, and `entries` holds their sizes and hashes.
     """
 
     def __init__(self, folder: Path, memory_map: MemoryMap, device: int) -> None:
         self._memory_map = memory_map
         self._stack = ExitStack()
         self._channels: list[_ChannelFile] = []
+        self._address = 0
+        self._running: list[Future[None]] = []
         self.entries: tuple[FileEntry, ...] = ()
         header = write_header(Payload.PARAM, memory_map.dtype.code)
         with ExitStack() as opening:
             for channel in range(memory_map.channels):
                 name = param_file(memory_map.num_devices, device, channel)
-                file = opening.enter_context((folder / name).open("wb"))
+                file = opening.enter_context((folder / name).open("wb", buffering=_BUFFER_BYTES))
                 self._channels.append(_ChannelFile(name, file, header))
+            self._pools = [
+                opening.enter_context(ThreadPoolExecutor(1, thread_name_prefix="channels")) for _ in range(_THREADS)
+            ]
             self._stack = opening.pop_all()
 
     def write(self, address: int, content: Sequence[NDArray[np.generic]] | NDArray[np.generic]) -> None:
@@ -88,15 +113,17 @@ class ParamWriter:
 
         Args:
             address: not below the end of what was written before.
-            content: channel-major, e.g. storage of the build dtype [32, elements].
+            content: channel-major, e.g. storage of the build dtype [32, elements]; not to be changed afterwards.
         """
-        for channel, array in zip(self._channels, content, strict=True):
-            if address < channel.address:
-                raise ValueError(f"{channel.name}: address {address} was already written")
-            channel.fill(address)
-            channel.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            if channel.address > self._memory_map.file_bytes:
-                raise ValueError(f"{channel.name}: {channel.address} bytes, behind the end of the parameters")
+        first = self._channels[0].name
+        if address < self._address:
+            raise ValueError(f"{first}: address {address} was already written")
+        self._address = address + max(array.nbytes for array in content)
+        if self._address > self._memory_map.file_bytes:
+            raise ValueError(f"{first}: {self._address} bytes, behind the end of the parameters")
+        if len(content) != len(self._channels):
+            raise ValueError(f"{first}: {len(content)} arrays for {len(self._channels)} channels")
+        self._in_threads(lambda channel, index: channel.write(address, _raw(content[index])))
 
     def __enter__(self) -> ParamWriter:
         return self
@@ -106,13 +133,36 @@ class ParamWriter:
     ) -> None:
         with self._stack:
             if kind is None:
-                for channel in self._channels:
-                    channel.fill(self._memory_map.file_bytes)
+                self._in_threads(lambda channel, _: channel.finish(self._memory_map.file_bytes))
+                self._wait()
         header_bytes = len(write_header(Payload.PARAM))
         self.entries = tuple(
             FileEntry(channel.name, header_bytes + channel.address, channel.digest.hexdigest())
             for channel in self._channels
         )
+
+    def _in_threads(self, write: Callable[[_ChannelFile, int], None]) -> None:
+        """Have `write` called with every channel and its number, once the call before this one is through."""
+
+        def write_every(first: int) -> None:
+            for index in range(first, len(self._channels), _THREADS):
+                write(self._channels[index], index)
+
+        before, self._running = self._running, []
+        self._running = [pool.submit(write_every, first) for first, pool in enumerate(self._pools)]
+        _wait(before)
+
+    def _wait(self) -> None:
+        _wait(self._running)
+
+
+def _wait(running: Sequence[Future[None]]) -> None:
+    for future in running:
+        future.result()
+
+
+def _raw(array: NDArray[np.generic]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def write_param_build(

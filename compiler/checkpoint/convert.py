@@ -33,13 +33,13 @@ from compiler.checkpoint.regular_file import RegularFile
 from compiler.checkpoint.scan import largest_magnitude, refuse_not_finite, scan_file
 from compiler.checkpoint.shards import SHOWN
 from compiler.checkpoint.tensors import StoredTensor, TensorSpec, element_count
-from compiler.checkpoint.writeback import BackgroundWriter
 from compiler.dtypes import FLOAT16, FLOAT32, FLOAT64, DType
 from compiler.errors import CheckpointError
 from compiler.header import HEADER_BYTES, Payload, write_header
 from compiler.publish import ensure_free_space, publish_file
 from compiler.rounding import Stored, cast, overflows
 from compiler.sanitize import one_line
+from compiler.writeback import BackgroundWriter
 
 Progress = Callable[[int, int, TensorSpec], None]
 """Called with bytes done, bytes in all, and the tensor at hand."""

@@ -31,7 +31,8 @@ _UNSIGNED = {2: "<u2", 4: "<u4", 8: "<u8"}
 _SIGNED = {2: "<i2", 4: "<i4", 8: "<i8"}
 
 Consumer = Callable[[StoredTensor, int, Stored], Future[None]]
-"""Called with a tensor, the index of its first element at hand, and elements valid until the returned future is done."""
+"""Called with a tensor, the index of its first element at hand, and elements; they are valid until the future is
+done."""
 
 
 def scan_file(file: RegularFile, tensors: Sequence[StoredTensor], consume: Consumer) -> str:

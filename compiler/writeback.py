@@ -9,11 +9,11 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-_RUN_BYTES = 8 << 20
+_RUN_BYTES = 4 << 20
 
 
 class EarlyWriteback:
-    """Starts the writeback of what was written to a file, 8 MB at a time.
+    """Starts the writeback of what was written to a file, 4 MB at a time.
 
     Advice on dirty pages makes Linux write them without waiting for the disk. A disk that
     is full or broken shows in the sync that ends every publish. Other systems take no advice.
