@@ -34,12 +34,17 @@ class Check:
 @model_argument
 @prefix_option
 @build_option
+@click.option("--reference", is_flag=True, help="Also run it beside transformers on the same checkpoint.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def command(model_id: str, prefix: Path | None, build: str | None, as_json: bool) -> None:
+def command(model_id: str, prefix: Path | None, build: str | None, reference: bool, as_json: bool) -> None:
     """Check a build of MODEL_ID: files, hashes, memory map, program. Exit code 6 when it is damaged."""
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     checks = verify_build(folder, name)
+    if reference and checks[0].passed:
+        from compiler.cli.reference import reference_checks
+
+        checks += [Check(*each) for each in reference_checks(folder, name)]
     if as_json:
         rows = [asdict(check) for check in checks]
         click.echo(json.dumps({"model_id": folder.model_id, "build": name, "checks": rows}))

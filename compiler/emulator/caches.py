@@ -76,6 +76,19 @@ class Cache:
         self.written[head : head + heads, at] = True
         self.version += 1
 
+    def token(self, device: int, at: int) -> Vector:
+        """What was written for token `at`, [heads * head_dim]."""
+        region = self.region
+        head_dim = region.cols if self.is_key else region.rows
+        by_head = self.values[device].reshape(CHANNELS, region.heads, -1)
+        if self.is_key:
+            begin = at // CHANNELS * region.stride
+            key: Vector = by_head[at % CHANNELS, :, begin : begin + head_dim].reshape(-1)
+            return key
+        slots = by_head[:, :, at :: region.stride][:, :, : -(-head_dim // CHANNELS)]
+        value: Vector = slots.transpose(1, 2, 0).reshape(region.heads, -1)[:, :head_dim].reshape(-1)
+        return value
+
 
 class CacheMatrix:
     """Rows and columns of one head of a cache, on every device, as they were when it was opened."""

@@ -1,0 +1,76 @@
+"""A build is held against transformers; a damaged weight is found by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.cli.reference import Comparison, compare_with_transformers, reference_checks
+from compiler.cli.verify import verify_build
+from compiler.demo import DEMO_MODEL_ID, install_demo
+from compiler.header import HEADER_BYTES
+from compiler.pipeline import CompileOptions, compile_model
+from compiler.workspace import ModelFolder, Workspace
+
+
+def build_demo(prefix: Path, num_devices: int = 1, dtype: str = "float16") -> tuple[ModelFolder, str]:
+    """A build of the demo model."""
+    workspace = Workspace(prefix)
+    folder = workspace.model(DEMO_MODEL_ID)
+    install_demo(folder.ckpt)
+    options = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True)
+    return folder, compile_model(workspace, DEMO_MODEL_ID, options, lambda _record: None)
+
+
+def damage(folder: ModelFolder, build: str, name: str, row: int, col: int) -> None:
+    """Put another number in place of one weight, and make every hash right again."""
+    param = folder.param(build)
+    memory_map = json.loads((param / "memory_map.json").read_text())
+    region = next(each for each in memory_map["regions"] if each["name"] == name)
+    path = param / f"param_1fpga_00_{row % 32:02x}.bin"
+    content = bytearray(path.read_bytes())
+    at = HEADER_BYTES + region["begin"] + 2 * (row // 32 * region["stride"] + col)
+    content[at : at + 2] = struct.pack("<e", 30.0)
+    path.write_bytes(content)
+    manifest = json.loads((param / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["name"] == path.name:
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+    (param / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(("num_devices", "dtype"), [(1, "float16"), (2, "bfloat16"), (1, "float32")])
+def test_a_sound_build_agrees_with_transformers(tmp_path: Path, num_devices: int, dtype: str) -> None:
+    outcome = compare_with_transformers(*build_demo(tmp_path, num_devices, dtype))
+    assert outcome.diverged is None
+    assert [each.what for each in outcome.layers] == ["layer 0", "layer 1", "layer 2", "layer 3", "logits"]
+    assert all(each.difference <= each.tolerance / 3 for each in outcome.layers)
+    assert outcome.results > 200
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        "model.layers.1.mlp.down_proj.weight",
+        "model.layers.2.self_attn.k_proj.weight",
+        "model.layers.0.self_attn.v_proj.weight",
+    ],
+)
+def test_a_damaged_weight_is_named(tmp_path: Path, tensor: str) -> None:
+    folder, build = build_demo(tmp_path)
+    damage(folder, build, tensor, row=5, col=3)
+    assert all(check.passed for check in verify_build(folder, build))
+    outcome = compare_with_transformers(folder, build)
+    assert outcome.diverged is not None
+    assert tensor in outcome.diverged.what
+    assert "mm " in outcome.diverged.what
+    assert not all(passed for _, passed, _ in reference_checks(folder, build))
+
+
+def test_what_is_not_a_number_is_no_agreement() -> None:
+    assert not Comparison("x", float(np.nan), 1.0).passed
