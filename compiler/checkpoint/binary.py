@@ -39,7 +39,9 @@ class ModelFile:
             ArtifactError: there is no such tensor.
         """
         if name not in self._tensors:
-            raise ArtifactError(f"{MODEL_NAME} holds no tensor {one_line(name, 160)!r}", "convert the model again")
+            raise ArtifactError(
+                f"{MODEL_NAME} holds no tensor {one_line(name, 160)!r}", "compile the model again with --force"
+            )
         return self._tensors[name]
 
     def dtype(self, name: str) -> DType:
@@ -63,7 +65,7 @@ class ModelFile:
         if zlib.crc32(content.data) != tensor.crc32:
             raise ArtifactError(
                 f"{MODEL_NAME} is damaged: tensor {one_line(name, 160)!r} does not match its checksum",
-                "convert the model again",
+                "compile the model again with --force",
             )
 
 
@@ -75,11 +77,11 @@ def open_model(folder: Path) -> ModelFile:
     """
     model = load_converted(folder)
     if model is None:
-        raise ArtifactError(f"{folder} holds no converted model", "run phase 2 first")
+        raise ArtifactError(f"{folder} holds no converted model", "compile the model first")
     check_model_file(folder, model.file_bytes, model.flags)
     path = folder / MODEL_NAME
     try:
         content = np.memmap(path, np.uint8, "r", shape=(model.file_bytes,))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be mapped: {error}", "convert the model again") from None
+        raise ArtifactError(f"{path} cannot be mapped: {error}", "compile the model again with --force") from None
     return ModelFile(model, {tensor.name: tensor for tensor in model.tensors}, content.view(np.ndarray))

@@ -37,6 +37,7 @@ from compiler.dtypes import FLOAT16, FLOAT32, FLOAT64, DType
 from compiler.errors import CheckpointError
 from compiler.header import HEADER_BYTES, Payload, write_header
 from compiler.publish import ensure_free_space, publish_file
+from compiler.quantity import counted
 from compiler.rounding import Stored, cast, overflows
 from compiler.sanitize import one_line
 from compiler.writeback import BackgroundWriter
@@ -108,9 +109,11 @@ def check_range(tensors: Iterable[ConvertedTensor], dtype: DType) -> None:
         return
     shown = ", ".join(f"{one_line(tensor.name, 100)} ({tensor.absmax:.6g})" for tensor in beyond[:SHOWN])
     more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
+    verb = "holds" if len(beyond) == 1 else "hold"
     wider = "bfloat16 or --dtype float32" if dtype == FLOAT16 else "float32"
     raise CheckpointError(
-        f"{len(beyond)} tensors hold values beyond {dtype}, which ends at {dtype.max_finite:g}: {shown}{more}",
+        f"{counted(len(beyond), 'tensor')} {verb} values beyond {dtype}, which ends at {dtype.max_finite:g}: "
+        f"{shown}{more}",
         f"compile with --dtype {wider}",
     )
 

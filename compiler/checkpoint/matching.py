@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from compiler.errors import CheckpointError, VerificationError
 from compiler.sanitize import one_line
 
 _NAME_LIMIT = 100
+_NARROW = re.compile(r"F[468]|Float[468]")
+_OTHER_DTYPE = "use a checkpoint in float16, bfloat16 or float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ def match_tensors(
         VerificationError: the specs contradict each other.
     """
     _verify_specs(specs)
-    matches, missing, misshapen, unusable = [], [], [], []
+    matches, missing, misshapen = [], [], []
+    unusable: list[str] = []
+    narrow: list[str] = []
     claimed: set[str] = set()
     for spec in specs:
         present = [name for name in (spec.name, *spec.aliases) if name in tensors]
@@ -53,7 +58,9 @@ def match_tensors(
         stored = tensors[present[0]]
         claimed.add(stored.name)
         if stored.dtype is None:
-            unusable.append(f"{_shown(stored.name)} ({stored.dtype_name})")
+            (narrow if _NARROW.match(stored.dtype_name) else unusable).append(
+                f"{_shown(stored.name)} ({stored.dtype_name})"
+            )
         elif stored.shape != spec.shape:
             misshapen.append(f"{_shown(stored.name)} {list(stored.shape)} instead of {list(spec.shape)}")
         matches.append(Match(spec, stored))
@@ -63,11 +70,13 @@ def match_tensors(
         *_complaint("unexpected", unexpected),
         *_complaint("misshapen", misshapen),
         *_complaint("not floating-point", unusable),
+        *_complaint("in float8 or less, which is not supported", narrow),
     ]
     if complaints:
-        raise CheckpointError(
-            f"the checkpoint does not fit its config.json: {'; '.join(complaints)}", "download the model again"
+        advice = (
+            _OTHER_DTYPE if unusable or narrow else "the files or config.json may be wrong; download the model again"
         )
+        raise CheckpointError(f"the checkpoint does not fit its config.json: {'; '.join(complaints)}", advice)
     return tuple(matches)
 
 

@@ -20,6 +20,7 @@ from compiler.checkpoint.shards import SHOWN, find_shards
 from compiler.checkpoint.tensors import StoredTensor, element_count
 from compiler.checkpoint.torch_file import list_torch_file
 from compiler.errors import CheckpointError
+from compiler.quantity import counted
 from compiler.rounding import Stored, storage
 from compiler.sanitize import one_line
 
@@ -76,7 +77,7 @@ def open_checkpoint(folder: Path) -> Iterator[Checkpoint]:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         listed_names = ", ".join(one_line(name, 100) for name in missing[:SHOWN])
         raise CheckpointError(
-            f"{shards.index.name} names {len(missing)} tensors that its shards lack: {listed_names}{more}",
+            f"{shards.index.name} names {counted(len(missing), 'tensor')} that its shards lack: {listed_names}{more}",
             "download the model again",
         )
     index = () if shards.index is None else (shards.index,)

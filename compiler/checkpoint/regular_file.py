@@ -129,11 +129,13 @@ def find_file(folder: Path, name: str) -> RegularFile | None:
     except FileNotFoundError:
         return None
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise CheckpointError(f"{name} cannot be opened: {error}") from None
+        raise CheckpointError(f"{name} cannot be opened: {error}", "copy the file itself there") from None
     if not inside:
         raise CheckpointError(f"{name} is a link to {real}, outside the model folder {folder}", "copy the file instead")
     if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(f"{name} in {folder} is {_kind(found.st_mode)}, expected a regular file")
+        raise CheckpointError(
+            f"{name} in {folder} is {_kind(found.st_mode)}, expected a regular file", "copy the file itself there"
+        )
     return RegularFile(name, real, found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino))
 
 

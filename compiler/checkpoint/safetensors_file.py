@@ -14,6 +14,7 @@ from compiler.checkpoint.tensors import StoredTensor, element_count, is_shape
 from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from compiler.errors import CheckpointError
+from compiler.quantity import counted
 from compiler.sanitize import one_line
 
 MAX_TENSORS = 100_000
@@ -42,14 +43,16 @@ def list_safetensors(opened: OpenFile) -> tuple[StoredTensor, ...]:
         raise CheckpointError(f"{name} has {size} bytes, too few for a safetensors file", _RELOAD)
     header_bytes = int.from_bytes(opened.read(0, 8), "little")
     if header_bytes > MAX_JSON_BYTES:
-        raise CheckpointError(f"{name} claims a header of {header_bytes} bytes, at most {MAX_JSON_BYTES} are allowed")
+        raise CheckpointError(
+            f"{name} claims a header of {header_bytes} bytes, at most {MAX_JSON_BYTES} are allowed", _RELOAD
+        )
     data_begin = 8 + header_bytes
     if data_begin > size:
         raise CheckpointError(f"{name} has {size} bytes, its header alone needs {data_begin}", _RELOAD)
     entries = parse_object(opened.read(8, header_bytes), f"header of {name}")
     _check_metadata(entries.pop("__metadata__", {}), name)
     if len(entries) > MAX_TENSORS:
-        raise CheckpointError(f"{name} holds {len(entries)} tensors, at most {MAX_TENSORS} are allowed")
+        raise CheckpointError(f"{name} holds {len(entries)} tensors, at most {MAX_TENSORS} are allowed", _RELOAD)
     tensors = [_stored(key, entry, opened, data_begin) for key, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.bytes))
     _check_coverage(tensors, data_begin, opened)
@@ -58,30 +61,35 @@ def list_safetensors(opened: OpenFile) -> tuple[StoredTensor, ...]:
 
 def _check_metadata(metadata: object, name: str) -> None:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(f"header of {name}: __metadata__ is not an object of strings")
+        raise CheckpointError(f"header of {name}: __metadata__ is not an object of strings", _RELOAD)
 
 
 def _stored(key: str, entry: object, opened: OpenFile, data_begin: int) -> StoredTensor:
     where = f"{opened.file.name}: tensor {one_line(key, 160)!r}"
     if not isinstance(entry, dict):
-        raise CheckpointError(f"{where} is described by a {type(entry).__name__}, expected an object")
+        raise CheckpointError(f"{where} is described by a {type(entry).__name__}, expected an object", _RELOAD)
     dtype_name, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype_name, str) or dtype_name not in _BITS:
         raise CheckpointError(
-            f"{where} has dtype {one_line(reprlib.repr(dtype_name), 40)}, not one of {', '.join(_BITS)}"
+            f"{where} has dtype {one_line(reprlib.repr(dtype_name), 40)}, not one of {', '.join(_BITS)}",
+            "use a checkpoint in float16, bfloat16 or float32",
         )
     if not isinstance(shape, list) or not is_shape(shape):
         shown = one_line(reprlib.repr(shape), 80)
-        raise CheckpointError(f"{where} has shape {shown}, expected at most 32 sizes from 0 to 2**48")
+        raise CheckpointError(f"{where} has shape {shown}, expected at most 32 sizes from 0 to 2**48", _RELOAD)
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        raise CheckpointError(f"{where} has data_offsets {one_line(reprlib.repr(offsets), 80)}, expected two integers")
+        raise CheckpointError(
+            f"{where} has data_offsets {one_line(reprlib.repr(offsets), 80)}, expected two integers", _RELOAD
+        )
     begin, end = offsets
     if not 0 <= begin <= end <= opened.file.size - data_begin:
         held = opened.file.size - data_begin
         raise CheckpointError(f"{where} lies at bytes {begin} to {end}, the file has 0 to {held}", _RELOAD)
     bits = element_count(tuple(shape)) * _BITS[dtype_name]
     if bits != 8 * (end - begin):
-        raise CheckpointError(f"{where} of {dtype_name} {shape} needs {-(-bits // 8)} bytes, has {end - begin}")
+        raise CheckpointError(
+            f"{where} of {dtype_name} {shape} needs {-(-bits // 8)} bytes, has {end - begin}", _RELOAD
+        )
     return StoredTensor(
         name=key,
         dtype=_FLOATS.get(dtype_name),
@@ -99,8 +107,10 @@ def _check_coverage(tensors: list[StoredTensor], data_begin: int, opened: OpenFi
         if tensor.begin != cursor:
             what = "overlaps the one before" if tensor.begin < cursor else "leaves a hole before it"
             shown = one_line(tensor.name, 160)
-            raise CheckpointError(f"{opened.file.name}: tensor {shown!r} {what} at byte {tensor.begin - data_begin}")
+            raise CheckpointError(
+                f"{opened.file.name}: tensor {shown!r} {what} at byte {tensor.begin - data_begin}", _RELOAD
+            )
         cursor += tensor.bytes
     if cursor != opened.file.size:
         extra = opened.file.size - cursor
-        raise CheckpointError(f"{opened.file.name} has {extra} bytes behind its last tensor", _RELOAD)
+        raise CheckpointError(f"{opened.file.name} has {counted(extra, 'byte')} behind its last tensor", _RELOAD)

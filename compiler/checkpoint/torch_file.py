@@ -37,7 +37,10 @@ _BYTES = {
     "Bool": 1,
 }
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+"""How files of torch before 1.6 begin: the pickle of a magic number."""
 _ADVICE = "save the model as safetensors"
+_RELOAD = "download the model again"
 
 
 def list_torch_file(opened: OpenFile) -> tuple[StoredTensor, ...]:
@@ -60,12 +63,20 @@ def list_torch_file(opened: OpenFile) -> tuple[StoredTensor, ...]:
                 if order != b"little":
                     raise CheckpointError(f"{name} was saved in byte order {one_line(repr(order), 20)}", _ADVICE)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, struct.error, ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{name} is not a readable zip archive: {one_line(str(error), 120)} (torch before 1.6 wrote others)",
-            _ADVICE,
-        ) from None
+        raise _unreadable(opened, error) from None
     listing = _Archive(opened, prefix, records)
     return tuple(listing.tensor(key, value) for key, value in _items(state, name))
+
+
+def _unreadable(opened: OpenFile, error: Exception) -> CheckpointError:
+    """What a file is that cannot be read as an archive, by its first bytes."""
+    name, begin = opened.file.name, opened.read(0, min(len(_LEGACY), opened.file.size))
+    if begin == _LEGACY:
+        return CheckpointError(f"{name} is in the format of torch before 1.6, which is not supported", _ADVICE)
+    if begin[:2] in (b"PK", b""):
+        reason = one_line(str(error), 120)
+        return CheckpointError(f"{name} is cut off or damaged, its archive cannot be read ({reason})", _RELOAD)
+    return CheckpointError(f"{name} is no archive of torch.save, it begins with {begin[:4]!r}", _RELOAD)
 
 
 class _BoundedReader(io.RawIOBase):
@@ -116,6 +127,11 @@ def _items(state: object, name: str) -> list[tuple[str, TensorRef]]:
             items.append((key, value))
         elif isinstance(value, dict | list | tuple | TensorRef):
             shown = one_line(repr(key), 80)
+            if isinstance(value, dict):
+                raise CheckpointError(
+                    f"{name} holds a dictionary under {shown}, wrapped dictionaries are not accepted",
+                    "save the inner dictionary of tensors, best as safetensors",
+                )
             raise CheckpointError(f"{name} holds a {type(value).__name__} under {shown}, expected a tensor", _ADVICE)
     return items
 
@@ -162,7 +178,7 @@ class _Archive:
         if info is None or info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise CheckpointError(f"{name}: record {one_line(record, 80)} is missing or compressed", _ADVICE)
         if storage.numel < 0 or info.file_size < storage.numel * itemsize or info.compress_size != info.file_size:
-            raise CheckpointError(f"{name}: record {one_line(record, 80)} has {info.file_size} bytes, too few")
+            raise CheckpointError(f"{name}: record {one_line(record, 80)} has {info.file_size} bytes, too few", _RELOAD)
         if record not in self._begins:
             self._begins[record] = self._locate(info, name)
         return self._begins[record]
@@ -172,7 +188,7 @@ class _Archive:
         magic, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)
         begin = info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
         if magic != b"PK\x03\x04" or begin + info.file_size > self._opened.file.size:
-            raise CheckpointError(f"{name}: its record is cut off", "download the model again")
+            raise CheckpointError(f"{name}: its record is cut off", _RELOAD)
         return int(begin)
 
 

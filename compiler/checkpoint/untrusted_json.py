@@ -15,6 +15,8 @@ MAX_JSON_ITEMS = 2_000_000
 MAX_JSON_OBJECTS = 200_000
 """Opening braces; an object takes more memory than any other item."""
 
+_RELOAD = "it is damaged, or was never written by transformers: download the model again"
+
 
 def parse_object(content: bytes, where: str) -> dict[str, object]:
     """Parse a JSON object.
@@ -32,17 +34,15 @@ def parse_object(content: bytes, where: str) -> dict[str, object]:
         (content.count(b"{"), MAX_JSON_OBJECTS, "objects"),
     ):
         if count > limit:
-            raise CheckpointError(f"{where} has {count} {what}, at most {limit} are allowed")
+            raise CheckpointError(f"{where} has {count} {what}, at most {limit} are allowed", _RELOAD)
     try:
         loaded = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
-        raise CheckpointError(f"{where} is nested too deeply") from None
+        raise CheckpointError(f"{where} is nested too deeply", _RELOAD) from None
     except ValueError as error:
-        raise CheckpointError(
-            f"{where} is not valid JSON: {one_line(str(error), 160)}", "download the model again"
-        ) from None
+        raise CheckpointError(f"{where} is not valid JSON: {one_line(str(error), 160)}", _RELOAD) from None
     if not isinstance(loaded, dict):
-        raise CheckpointError(f"{where} holds a {type(loaded).__name__}, expected an object")
+        raise CheckpointError(f"{where} holds a {type(loaded).__name__}, expected an object", _RELOAD)
     return loaded
 
 

@@ -21,6 +21,7 @@ from compiler.isa.host import STOP_LIMIT, Word
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
+_WIDER = "where values leave the range of float16, compile with --dtype bfloat16 or float32"
 
 
 def uniform(seed: int, step: int) -> float:
@@ -82,12 +83,12 @@ class Sampler:
             step: tokens sampled before.
         """
         if np.isnan(logits).any():
-            raise Trap(f"logit {int(np.argmax(np.isnan(logits)))} is NaN")
+            raise Trap(f"logit {int(np.argmax(np.isnan(logits)))} is NaN; {_WIDER}")
         scores = self._penalised(logits, counts[: logits.shape[0]])
         if not self.do_sample:
             return int(np.argmax(scores))
         if not np.isfinite(scores.max()):
-            raise Trap(f"the largest logit is {scores.max()}, no probabilities follow from it")
+            raise Trap(f"the largest logit is {scores.max()}, no probabilities follow from it; {_WIDER}")
         scores = scores / np.float32(self.temperature)
         if 0 < self.top_k < scores.shape[0]:
             threshold = np.partition(scores, -self.top_k)[-self.top_k]

@@ -148,8 +148,10 @@ def test_values_beyond_float16_are_refused_together_with_their_maxima(folder: Pa
     assert not (folder / MODEL_NAME).exists()
     model = run(folder, specs, BFLOAT16)
     check_range(model.tensors, FLOAT32)
-    with pytest.raises(CheckpointError, match="beyond float16"):
+    with pytest.raises(CheckpointError, match="2 tensors hold values beyond float16"):
         check_range(model.tensors, FLOAT16)
+    with pytest.raises(CheckpointError, match="1 tensor holds values beyond float16"):
+        check_range(model.tensors[-1:], FLOAT16)
 
 
 def test_a_float64_beyond_float32_is_refused(folder: Path) -> None:

@@ -40,6 +40,20 @@ def test_everything_wrong_is_in_one_line(folder: Path) -> None:
     assert "1 misshapen: flat [6] instead of [2, 3];" in line
     assert "1 not floating-point: whole (I32);" in line
     assert "mask" not in line
+    assert line.endswith("; use a checkpoint in float16, bfloat16 or float32")
+
+
+def test_a_mismatch_may_be_the_files_or_the_config(folder: Path) -> None:
+    with stored(folder, {"w": torch.zeros(2)}) as tensors, pytest.raises(CheckpointError) as caught:
+        match([TensorSpec("w", (3,))], tensors)
+    assert str(caught.value).endswith("; the files or config.json may be wrong; download the model again")
+
+
+def test_float8_is_called_by_its_name(folder: Path) -> None:
+    held = {"w": torch.zeros(2, dtype=torch.float8_e4m3fn)}
+    with stored(folder, held) as tensors, pytest.raises(CheckpointError) as caught:
+        match([TensorSpec("w", (2,))], tensors)
+    assert "1 in float8 or less, which is not supported: w (F8_E4M3); use a checkpoint in float16" in str(caught.value)
 
 
 def test_an_alias_stands_in_for_the_name(folder: Path) -> None:

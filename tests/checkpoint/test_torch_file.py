@@ -129,10 +129,13 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "attributes of a global": (b"cos\nsystem\n}b.", "damaged"),
     "a list": (b"].", "expected a dictionary"),
     "a tensor in a list": (b"}X\x01\x00\x00\x00a]s.", "holds a list"),
-    "a nested dictionary": (b"}X\x01\x00\x00\x00a}s.", "holds a dict"),
+    "a nested dictionary": (
+        b"}X\x01\x00\x00\x00a}s.",
+        "holds a dictionary under 'a', wrapped dictionaries are not accepted; save the inner",
+    ),
     "unknown storage": (tensor_pickle("QuantStorage"), "QuantStorage"),
     "foreign storage": (tensor_pickle("os.Storage"), "not supported"),
-    "numel beyond the record": (tensor_pickle(numel=5), "too few"),
+    "numel beyond the record": (tensor_pickle(numel=5), "too few; download the model again"),
     "negative numel": (tensor_pickle(numel=-1), "needs element"),
     "shape beyond the storage": (tensor_pickle(view=b"K\x00K\x05\x85K\x01\x85"), "needs element 4"),
     "offset beyond the storage": (tensor_pickle(view=b"K\x01K\x04\x85K\x01\x85"), "needs element 4"),
@@ -182,6 +185,20 @@ def test_a_big_endian_archive_is_refused(folder: Path) -> None:
 def test_the_format_before_torch_1_6_is_refused_with_advice(folder: Path) -> None:
     torch.save({"a": torch.ones(3)}, folder / NAME, _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError, match=r"torch before 1\.6.*safetensors"), open_checkpoint(folder):
+        pass
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 500, -1])
+def test_a_truncated_archive_advises_another_download(size: int, folder: Path) -> None:
+    torch.save({"a": torch.ones(3)}, folder / NAME)
+    (folder / NAME).write_bytes((folder / NAME).read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="; download the model again"), open_checkpoint(folder):
+        pass
+
+
+def test_a_file_of_something_else_is_told_by_its_first_bytes(folder: Path) -> None:
+    (folder / NAME).write_bytes(b"<html>not found</html>")
+    with pytest.raises(CheckpointError, match=r"begins with b'<htm'; download"), open_checkpoint(folder):
         pass
 
 
