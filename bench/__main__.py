@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import copying, first_paint, instructions
+from bench import copying, emulator, first_paint, instructions
 from bench.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "phase-4": instructions.measure,
     "phases-2-3": copying.measure_time,
     "memory-13b": copying.measure_memory,
+    "emulator": emulator.measure,
 }
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
 

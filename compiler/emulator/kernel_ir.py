@@ -24,6 +24,9 @@ TILE_ROWS = 4
 TILE_VECTORS = 4
 """Rows times vectors computed together: 16 running sums and their operands fit the registers of AVX-512."""
 
+PANEL_VECTORS = 16
+"""Vectors that go through all rows of a task before the next ones do: they stay in the second-level cache."""
+
 PREFETCH_ROWS = 2 * TILE_ROWS
 """A product with one vector waits for memory: ask for the rows after the next tile."""
 
@@ -203,7 +206,7 @@ def _splat(kind: str, value: object) -> str:
 
 
 def _driver(dtype: DType) -> str:
-    """The exported function: tasks, tiles of rows, tiles of vectors."""
+    """The exported function: tasks, panels of vectors, tiles of rows, tiles of vectors."""
     loads = "\n".join(
         f"  %p_{name} = getelementptr i64, ptr %task, i64 {index}\n"
         f"  %{name} = load {'ptr' if name in _POINTERS else 'i64'}, ptr %p_{name}, align 8"
@@ -226,11 +229,20 @@ task_head:
 task_body:
   %task = getelementptr [{len(TASK_FIELDS)} x i64], ptr %tasks, i64 %t
 {loads}
+  br label %panel_head
+panel_head:
+  %p = phi i64 [0, %task_body], [%p2, %panel_next]
+  %p_more = icmp slt i64 %p, %vector_count
+  br i1 %p_more, label %panel_body, label %task_next
+panel_body:
+  %p2 = add i64 %p, {PANEL_VECTORS}
+  %p_last = icmp slt i64 %p2, %vector_count
+  %p_end = select i1 %p_last, i64 %p2, i64 %vector_count
   br label %row_head
 row_head:
-  %r = phi i64 [0, %task_body], [%r2, %row_next]
+  %r = phi i64 [0, %panel_body], [%r2, %row_next]
   %r_more = icmp slt i64 %r, %rows
-  br i1 %r_more, label %row_body, label %task_next
+  br i1 %r_more, label %row_body, label %panel_next
 row_body:
   %r_left = sub i64 %rows, %r
   %r_whole = icmp sge i64 %r_left, {TILE_ROWS}
@@ -241,11 +253,11 @@ row_body:
   %row_result = getelementptr float, ptr %result, i64 %row_offset
   br label %vector_head
 vector_head:
-  %v = phi i64 [0, %row_body], [%v2, %vector_next]
-  %v_more = icmp slt i64 %v, %vector_count
+  %v = phi i64 [%p, %row_body], [%v2, %vector_next]
+  %v_more = icmp slt i64 %v, %p_end
   br i1 %v_more, label %vector_body, label %row_next
 vector_body:
-  %v_left = sub i64 %vector_count, %v
+  %v_left = sub i64 %p_end, %v
   %v_whole = icmp sge i64 %v_left, {TILE_VECTORS}
   %v_step = select i1 %v_whole, i64 {TILE_VECTORS}, i64 1
   %x_offset = mul i64 %v, %vector_step
@@ -264,6 +276,8 @@ vector_next:
 row_next:
   %r2 = add i64 %r, %r_step
   br label %row_head
+panel_next:
+  br label %panel_head
 task_next:
   %t2 = add i64 %t, 1
   br label %task_head
