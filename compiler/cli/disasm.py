@@ -49,7 +49,7 @@ def command(
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     opened = open_build(folder.param(name), folder.inst(name))
-    instructions = _decode(opened)
+    instructions = decode_build(opened)
     _check_layer(opened, layer)
     comments = [_comment(opened, index) for index in range(len(instructions))]
     labels = {label: at for label, at in opened.debug.labels.items() if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", label)}
@@ -92,7 +92,7 @@ def _compile_pattern(grep: str | None) -> re.Pattern[str] | None:
         raise UsageError(f"--grep {grep!r} is not a regular expression: {error}") from None
 
 
-def _decode(build: Build) -> list[Instruction]:
+def decode_build(build: Build) -> list[Instruction]:
     """Every instruction.
 
     Raises:

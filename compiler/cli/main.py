@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "map": "Memory map of a build.",
     "generate": "Run a build on the emulator and print what it says.",
     "verify": "Check a build: hashes, memory map, program.",
+    "diff": "What two builds of a model differ in.",
+    "doctor": "What this machine has: versions, space, cards, hub.",
 }
 """Name and summary of every command; its module has the same name and defines `command`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,22 +11,28 @@ from typing import TYPE_CHECKING, Any
 from compiler.cli.output import write_output
 
 if TYPE_CHECKING:
+    from compiler.artifacts.manifest import Manifest
     from compiler.emulator.machine import Machine
     from compiler.emulator.report import GenerationTime
     from compiler.emulator.timing import Clock
+    from compiler.isa.encode import Instruction
 
 _SHOWN = 8
 
 
 def clock_of(machine: Machine) -> Clock:
     """The clock of the build that a machine runs."""
+    return clock_for(machine.build.manifest, machine.program)
+
+
+def clock_for(manifest: Manifest, program: Sequence[Instruction]) -> Clock:
+    """The clock of a build, from its manifest and its decoded program."""
     from compiler.emulator.timing import Clock
     from compiler.target import load_target
     from compiler.target.timing import rules_for
 
-    manifest = machine.build.manifest
     rules = rules_for(load_target(manifest.target), manifest.num_devices, manifest.dtype.itemsize)
-    return Clock(machine.program, manifest.lmu_elements, rules)
+    return Clock(program, manifest.lmu_elements, rules)
 
 
 def timing_object(machine: Machine, prompt_tokens: int, new_tokens: int) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+"""`hyperdex doctor`: what this machine has to offer, and what will not work on it.
+
+Looks and never touches: no file is written and the network is not asked.
+"""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import platform
+import re
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from compiler import __version__
+from compiler.cli.options import open_workspace, prefix_option
+from compiler.errors import HyperDexError, UsageError
+from compiler.sanitize import one_line
+
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+LPU_VENDOR = 0x10EE
+"""Who made the chip of the cards that the LPU was built on."""
+
+_LITTLE_SPACE_BYTES = 10 * 10**9
+_PYTHON = (3, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        level: ok, warning (works, but) or problem (something will not work).
+        detail: what was found, and what to do about it.
+    """
+
+    name: str
+    level: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A PCI device: its address, its vendor and device ids as lspci writes them, its driver or ""."""
+
+    address: str
+    ids: str
+    driver: str
+
+
+@click.command(name="doctor")
+@prefix_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(prefix: Path | None, as_json: bool) -> None:
+    """Look at this machine: versions, free space, prefix, LPU cards, hub. Exit code 2 when something will not work."""
+    found = examine(prefix)
+    if as_json:
+        click.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
+    else:
+        for finding in found:
+            click.echo(f"{finding.level:<8} {finding.name:<10} {finding.detail}")
+    problems = [finding.name for finding in found if finding.level == "problem"]
+    if problems:
+        raise UsageError(f"this machine has a problem with: {', '.join(problems)}", "see the lines above")
+
+
+def examine(prefix: Path | None = None, pci: Path = PCI_DEVICES) -> tuple[Finding, ...]:
+    """Every finding; none raises.
+
+    Args:
+        prefix: as given on the command line.
+        pci: where the kernel lists PCI devices.
+    """
+    return (_versions(), _packages(), _machine(), _terminal(), _prefix(prefix), _cards(pci), _hub())
+
+
+def find_cards(pci: Path, vendor: int = LPU_VENDOR) -> tuple[Card, ...]:
+    """Every PCI device of a vendor; none where there is no such folder."""
+    found = []
+    for path in sorted(pci.iterdir()) if pci.is_dir() else ():
+        try:
+            ids = [int((path / name).read_text(encoding="ascii"), 16) for name in ("vendor", "device")]
+            driver = (path / "driver").resolve().name if (path / "driver").exists() else ""
+        except (OSError, ValueError):
+            continue
+        if ids[0] == vendor:
+            found.append(Card(one_line(path.name, 40), f"{ids[0]:04x}:{ids[1]:04x}", one_line(driver, 40)))
+    return tuple(found)
+
+
+def _versions() -> Finding:
+    text = f"hyperdex {__version__}, {platform.python_implementation()} {platform.python_version()}"
+    text += f", {platform.system()} {platform.release()}, {platform.machine()}"
+    if sys.version_info < _PYTHON:
+        return Finding("versions", "problem", f"{text}; Python {_PYTHON[0]}.{_PYTHON[1]} or newer is needed")
+    return Finding("versions", "ok", text)
+
+
+def _packages() -> Finding:
+    from importlib import metadata
+
+    try:
+        wanted = metadata.requires("hyperdex-tui") or []
+    except metadata.PackageNotFoundError:
+        return Finding("packages", "warning", "hyperdex-tui runs from a folder and is not installed; make run installs")
+    found, missing = [], []
+    for requirement in wanted:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        if "extra ==" in requirement or (name == "tomli" and sys.version_info >= (3, 11)):
+            continue
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", "problem", f"missing: {', '.join(missing)}; install hyperdex-tui again")
+    return Finding("packages", "ok", ", ".join(found))
+
+
+def _machine() -> Finding:
+    from compiler.quantity import bytes_text, counted
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = bytes_text(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (OSError, ValueError):
+        memory = "an unknown amount"
+    return Finding("machine", "ok", f"{counted(cores, 'core')}, {memory} of memory")
+
+
+def _terminal() -> Finding:
+    encoding = locale.getpreferredencoding(False)
+    term = one_line(os.environ.get("TERM", ""), 40)
+    text = f"{encoding}, TERM {term or 'unset'}"
+    if encoding.lower().replace("-", "") != "utf8":
+        return Finding("terminal", "warning", f"{text}; text other than ASCII is escaped, set LC_ALL=C.UTF-8")
+    return Finding("terminal", "ok", text)
+
+
+def _prefix(prefix: Path | None) -> Finding:
+    from compiler.publish import free_bytes
+    from compiler.quantity import bytes_text
+
+    try:
+        chosen = open_workspace(prefix).prefix
+    except HyperDexError as error:
+        return Finding("prefix", "problem", str(error))
+    place = chosen.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    where = one_line(str(chosen), 200) + ("" if place == chosen.absolute() else ", not made yet")
+    free = free_bytes(chosen)
+    text = f"{where}; {bytes_text(free)} free"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding("prefix", "problem", f"{text}; {place} cannot be written, choose another --prefix")
+    if free < _LITTLE_SPACE_BYTES:
+        return Finding("prefix", "warning", f"{text}; a model of 1.3 billion parameters takes about 8 GB")
+    return Finding("prefix", "ok", f"{text}, writable")
+
+
+def _cards(pci: Path) -> Finding:
+    cards = find_cards(pci)
+    if not cards:
+        return Finding("cards", "ok", f"no card of PCI vendor {LPU_VENDOR:04x}; builds run on the emulator")
+    shown = ", ".join(f"{card.address} {card.ids} ({card.driver or 'no driver'})" for card in cards[:8])
+    more = f" and {len(cards) - 8} more" if len(cards) > 8 else ""
+    return Finding("cards", "ok", f"{shown}{more}; not used: builds run on the emulator")
+
+
+def _hub() -> Finding:
+    from urllib.parse import urlsplit
+
+    from compiler.hub.client import Patience, connect, is_offline
+
+    try:
+        client = connect(None, Patience(), lambda _text: None)
+    except HyperDexError as error:
+        return Finding("hub", "problem", str(error))
+    parts = urlsplit(client.endpoint)  # an address may carry a password: its host alone is shown
+    text = f"{parts.scheme}://{one_line(parts.hostname or '', 100)}, {'a' if client.token else 'no'} token"
+    if is_offline(False):
+        return Finding("hub", "ok", f"{text}; offline: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
+    return Finding("hub", "ok", text)
