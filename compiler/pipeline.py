@@ -27,7 +27,7 @@ from compiler.events import Listener
 from compiler.graph.architectures import is_harmless
 from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
 from compiler.publish import ensure_writable
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, counted
 from compiler.reporting import Reporter
 from compiler.source import SourceRef
 from compiler.workspace import ModelFolder, Workspace, build_name, lock
@@ -67,7 +67,9 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
         with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
             model = _convert(folder, plan, options, report)
             plan = _as_stored(plan, model, options, report)
-        with report.phase(3, f"{options.num_devices} devices, {plan.mapping.memory_map.channels} channels each"):
+        with report.phase(
+            3, f"{counted(options.num_devices, 'device')}, {plan.mapping.memory_map.channels} channels each"
+        ):
             param_fingerprint = _map(folder, build, plan, options, model.fingerprint, revision, report)
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
             _generate(folder, build, plan, options, model.fingerprint, revision, param_fingerprint, report)
