@@ -66,6 +66,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "cohere": _tiny("CohereForCausalLM", use_qk_norm=True, attention_bias=True),
     "olmo2": _tiny("Olmo2ForCausalLM", head_dim=10, attention_bias=True),
     "gemma2": _tiny("Gemma2ForCausalLM", head_dim=10, sliding_window=2, attn_logit_softcapping=2.0),
+    "qwen3-moe": _tiny(
+        "Qwen3MoeForCausalLM",
+        num_experts=5,
+        num_experts_per_tok=3,
+        moe_intermediate_size=24,
+        norm_topk_prob=True,
+        decoder_sparse_step=2,
+    ),
     "bloom": {"architectures": ["BloomForCausalLM"], "vocab_size": 101, "hidden_size": 48, "n_layer": 2, "n_head": 6},
 }
 """Tiny models that between them need every piece of machinery."""
@@ -104,6 +112,8 @@ EVERY: dict[str, dict[str, Any]] = {
     "qwen3": _tiny("Qwen3ForCausalLM", head_dim=10),
     "smollm3": _tiny("SmolLM3ForCausalLM", no_rope_layers=[1, 0]),
     "starcoder2": _tiny("Starcoder2ForCausalLM"),
+    "mixtral": _tiny("MixtralForCausalLM", num_local_experts=5, num_experts_per_tok=2),
+    "olmoe": _tiny("OlmoeForCausalLM", num_experts=5, num_experts_per_tok=2),
 }
 """One for every supported architecture at least."""
 

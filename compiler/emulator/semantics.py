@@ -37,7 +37,8 @@ def rd_embed(state: State, o: Operands) -> None:
 
 
 def rd_param(state: State, o: Operands) -> None:
-    state.open_stream(o.stream, state.memory.open_parameters(o.hbm, o.rows, o.cols, o.stride))
+    address = o.hbm + state.registers[o.index] * o.step
+    state.open_stream(o.stream, state.memory.open_parameters(address, o.rows, o.cols, o.stride))
 
 
 def rd_kv(state: State, o: Operands) -> None:
@@ -141,7 +142,8 @@ def _required(vectors: list[Vector] | None) -> list[Vector]:
 def vscale(state: State, o: Operands) -> None:
     scale = np.float32(o.scale)
     a = state.read(o.a, state.extent(o.length, o.length_reg))
-    state.write(o.dst, [x * scale for x in a])
+    factors = state.read(o.by, 1) if o.factors else [None] * len(a)
+    state.write(o.dst, [x * scale if by is None else x * scale * by for x, by in zip(a, factors, strict=True)])
 
 
 def vact(state: State, o: Operands) -> None:
@@ -221,6 +223,17 @@ def softmax_(state: State, o: Operands) -> None:
     if o.slopes:
         biases = [linear_bias(slope[0], length, o.scale, bool(o.coarse)) for slope in state.read(o.slope, 1)]
     state.write(o.dst, [softmax(x, o.scale, bias, first) for x, bias in zip(a, biases, strict=True)])
+
+
+def rank(state: State, o: Operands) -> None:
+    vectors = state.read(o.src, o.length)
+    if o.place >= o.length or o.count != 1:
+        raise Trap(f"{o.count} elements from place {o.place} of {o.length}")
+    found = [int(np.argsort(-x, kind="stable")[o.place]) for x in vectors]
+    if len(set(found)) != 1:
+        raise Trap(f"the devices differ in element {found} of place {o.place}")
+    state.write(o.dst, [x[found[0] : found[0] + 1].copy() for x in vectors])
+    state.set_register(o.index, found[0])
 
 
 def sample(state: State, o: Operands) -> None:
@@ -316,6 +329,7 @@ SEMANTICS: dict[str, Semantics] = {
     "add.layernorm": add_layernorm,
     "add.rmsnorm": add_rmsnorm,
     "softmax": softmax_,
+    "rank": rank,
     "sample": sample,
     "tx": tx,
     "rx": rx,

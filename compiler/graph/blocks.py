@@ -118,6 +118,31 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of gated experts: the chosen ones' results, weighted by the router.
+
+    Attributes:
+        count: experts; chosen: how many of them run for a token.
+        inner: width inside each.
+        normalised: weights of the chosen sum to 1; else they are probabilities among all.
+        name: module below the layer; router: below that.
+        expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
+    """
+
+    count: int
+    chosen: int
+    inner: int
+    act: str
+    normalised: bool
+    name: str = "mlp"
+    router: str = "gate"
+    expert: str = "experts.{}"
+    gate: str = "gate_proj"
+    up: str = "up_proj"
+    down: str = "down_proj"
+
+
+@dataclass(frozen=True, slots=True)
 class Positions:
     """What a position is, as values of the graph: the rotary row of each rope, the slopes of each alibi."""
 
@@ -163,8 +188,10 @@ def _head_norm(b: GraphBuilder, x: str, module: str, block: HeadNorm) -> str:
     return b.head_norm(x, module, block.norm, block.over, stored, "" if block.own == "matrix" else block.own)
 
 
-def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward, width: int) -> str:
+def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward | Experts, width: int) -> str:
     """The feed-forward network; returns a vector of `width`."""
+    if isinstance(block, Experts):
+        return mixture(b, x, layer, block, width)
     module = f"{layer}.{block.name}" if block.name else layer
     rows = 2 * block.inner
 
@@ -183,6 +210,31 @@ def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward, width:
     else:
         hidden = inner(block.up, None, block.act)
     return b.linear(hidden, f"{module}.{block.down}", b.vector(width), block.bias, transposed=block.transposed)
+
+
+def mixture(b: GraphBuilder, x: str, layer: str, block: Experts, width: int) -> str:
+    """The mixture of experts; returns a vector of `width`.
+
+    The softmax of the chosen scores is what renormalising their probabilities gives.
+    """
+    module = f"{layer}.{block.name}"
+    scores = b.linear(x, f"{module}.{block.router}", b.vector(block.count), False)
+    if not block.normalised:
+        scores = b.softmax(scores, f"{module}.{block.router}")
+    weights, chosen = b.rank(scores, block.chosen, f"{module}.{block.router}")
+    if block.normalised:
+        weights = b.softmax(weights, f"{module}.{block.router}")
+
+    def paths(name: str) -> tuple[str, ...]:
+        return tuple(f"{module}.{block.expert.format(number)}.{name}" for number in range(block.count))
+
+    total = ""
+    for place in range(block.chosen):
+        gate = _activated(b, b.expert(x, chosen, place, paths(block.gate), block.inner), block.act, module)
+        hidden = b.mul(gate, b.expert(x, chosen, place, paths(block.up), block.inner), module)
+        result = b.weigh(b.expert(hidden, chosen, place, paths(block.down), width), weights, place, module)
+        total = b.add(total, result, module) if total else result
+    return total
 
 
 def _activated(b: GraphBuilder, x: str, act: str, module: str) -> str:

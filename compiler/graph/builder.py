@@ -164,7 +164,7 @@ class GraphBuilder:
         values: dict[str, int | float | str] = {"kind": norm.kind, "eps": norm.eps, "over": over}
         if norm.offset:
             values["offset"] = norm.offset
-        return self._add("norm", (x,), self._shapes[x], module, roles, **values)
+        return self._add("norm", (x,), self._shapes[x], module, roles, 1, **values)
 
     def act(self, x: str, function: str, module: str) -> str:
         """Activation function by its Hugging Face name."""
@@ -185,7 +185,26 @@ class GraphBuilder:
         values: dict[str, int | float | str] = {"scale": factor}
         if rounded:
             values["rounded"] = 1
-        return self._add("scale", (x,), self._shapes[x], module, {}, **values)
+        return self._add("scale", (x,), self._shapes[x], module, {}, 1, **values)
+
+    def softmax(self, x: str, module: str) -> str:
+        """Softmax of a vector."""
+        return self._add("softmax", (x,), self._shapes[x], module, scale=1.0)
+
+    def rank(self, x: str, count: int, module: str) -> tuple[str, str]:
+        """The `count` largest elements of x, and where they are."""
+        values = self._add("rank", (x,), self.vector(count), module, outputs=2)
+        return values, f"{values}.where"
+
+    def expert(self, x: str, chosen: str, place: int, modules: tuple[str, ...], width: int) -> str:
+        """weight @ x for the expert in one place of the chosen; `modules` are all experts'."""
+        shape = (width, self._shapes[x].size)
+        weights = {f"expert.{i}": self._declare(f"{m}.weight", "weight", shape, m) for i, m in enumerate(modules)}
+        return self._add("expert", (x, chosen), self.vector(width), modules[0], weights, place=place)
+
+    def weigh(self, x: str, weights: str, place: int, module: str) -> str:
+        """x times one element of `weights`."""
+        return self._add("weigh", (x, weights), self._shapes[x], module, place=place)
 
     def rope(self, x: str, rotary: str, rotary_dim: int, style: RopeStyle, module: str) -> str:
         """Rotate each head of x."""
@@ -224,7 +243,7 @@ class GraphBuilder:
             values["window"] = window
         if coarse:
             values["coarse"] = 1
-        weights = self._add("softmax", (scores, slopes) if slopes else (scores,), shape, module, {}, **values)
+        weights = self._add("softmax", (scores, slopes) if slopes else (scores,), shape, module, {}, 1, **values)
         return self._add("attend", (weights,), self.query(), module, layer=self.layer)
 
     def sample(self, logits: str) -> None:
@@ -264,19 +283,20 @@ class GraphBuilder:
         shape: Shape | None,
         module: str,
         parameters: dict[str, str] | None = None,
+        outputs: int = 1,
         **values: int | float | str,
     ) -> str:
-        outputs: tuple[str, ...] = ()
+        written: tuple[str, ...] = ()
         if shape is not None:
             name = base = f"{module}:{op}"
             count = 1
             while name in self._shapes:
                 count += 1
                 name = f"{base}.{count}"
-            self._shapes[name] = shape
-            outputs = (name,)
+            written = (name, f"{name}.where")[:outputs]
+            self._shapes.update(dict.fromkeys(written, shape))
         roles = tuple((parameters or {}).items())
         tensor = next((self._parameters[name].source.tensor for _, name in roles), "")
         source = SourceRef(module, tensor, self.layer)
-        self._nodes.append(Node(op, tuple(inputs), outputs, roles, attributes(**values), source))
-        return outputs[0] if outputs else ""
+        self._nodes.append(Node(op, tuple(inputs), written, roles, attributes(**values), source))
+        return written[0] if written else ""

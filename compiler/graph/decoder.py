@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from compiler.checkpoint.alibi import Alibi
 from compiler.checkpoint.rope import Rope
 from compiler.graph.activations import softcap
-from compiler.graph.blocks import Attention, FeedForward, Positions, attention, feed_forward
+from compiler.graph.blocks import Attention, Experts, FeedForward, Positions, attention, feed_forward
 from compiler.graph.builder import GraphBuilder, Norm
 from compiler.graph.ir import Graph, Heads
 
@@ -27,6 +27,7 @@ class Layer:
         parallel: the feed-forward network reads what attention reads (or its own norm of the same value), and
             both results are added at once.
         sublayer_scale: multiplies what attention and feed-forward network add.
+        experts: stand in the place of the feed-forward network, None for none.
         residual_normed: what is added to is the normed value (Bloom's option).
     """
 
@@ -39,6 +40,7 @@ class Layer:
     parallel: bool = False
     sublayer_scale: float = 1.0
     residual_normed: bool = False
+    experts: Experts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +128,16 @@ def _layer(b: GraphBuilder, x: str, module: str, layer: Layer, model: Decoder, p
         return b.scale(norm(value, name), layer.sublayer_scale, path)
 
     attended_path = f"{module}.{layer.attention.name}"
-    mlp_path = f"{module}.{layer.mlp.name}" if layer.mlp.name else module
+    network = layer.experts or layer.mlp
+    mlp_path = f"{module}.{network.name}" if network.name else module
     inside = norm(x, layer.before_attention)
     attended = attention(b, inside, module, layer.attention, model.hidden, positions)
     attended = added(attended, layer.after_attention, attended_path)
     if layer.parallel:
         read = norm(x, layer.before_mlp) if layer.before_mlp else inside
-        result = added(feed_forward(b, read, module, layer.mlp, model.hidden), layer.after_mlp, mlp_path)
+        result = added(feed_forward(b, read, module, network, model.hidden), layer.after_mlp, mlp_path)
         return b.add(b.add(x, attended, attended_path), result, mlp_path)
     x = b.add(inside if layer.residual_normed else x, attended, attended_path)
     read = norm(x, layer.before_mlp)
-    result = added(feed_forward(b, read, module, layer.mlp, model.hidden), layer.after_mlp, mlp_path)
+    result = added(feed_forward(b, read, module, network, model.hidden), layer.after_mlp, mlp_path)
     return b.add(read if layer.residual_normed else x, result, mlp_path)

@@ -104,12 +104,22 @@ OPS: dict[str, OpSpec] = {
             attributes=("scale",),
             optional_attributes=("rounded",),
         ),
+        OpSpec("rank", ((_V,),), 2, "The largest elements, in descending order, and where they are."),
+        OpSpec(
+            "expert",
+            ((_V,), (_V,)),
+            1,
+            "weight of the chosen expert @ x; the second input says which are chosen, `place` which of these.",
+            required=("expert",),
+            attributes=("place",),
+        ),
+        OpSpec("weigh", ((_V,), (_V,)), 1, "x times element `place` of the second input.", attributes=("place",)),
         OpSpec(
             "softmax",
-            ((_S,),),
+            ((_S, _V),),
             1,
-            "Softmax over the last `window` cached tokens, all without one, of scale * x [+ slope * token]. A "
-            "second input holds the slopes; a coarse bias is rounded to bfloat16, then scaled too.",
+            "Softmax of scale * x [+ slope * token], over a vector or over the last `window` cached tokens, all "
+            "without one. A second input holds the slopes; a coarse bias is rounded to bfloat16, then scaled too.",
             attributes=("scale",),
             optional_attributes=("window", "coarse"),
             optional_input=(_Q,),

@@ -102,7 +102,16 @@ class ReferenceExecutor:
                 factor = np.full(1, node.number("scale"), np.float32)
                 return [inputs[0] * (round_to(factor, self._dtype) if node.integer("rounded") else factor)]
             case "softmax":
-                return [_softmax(node, *inputs)]
+                return [
+                    _softmax(node, inputs[0].reshape(-1, inputs[0].shape[-1]), *inputs[1:]).reshape(inputs[0].shape)
+                ]
+            case "rank":
+                chosen = np.argsort(-inputs[0], kind="stable")[: self._graph.shapes[node.outputs[0]].size]
+                return [inputs[0][chosen], chosen.astype(np.float32)]
+            case "expert":
+                return [_dot(parameters[f"expert.{int(inputs[1][node.integer('place')])}"], inputs[0])]
+            case "weigh":
+                return [inputs[0] * inputs[1][node.integer("place")]]
             case "attend":
                 values = np.stack(self._values[layer])
                 return [np.stack([_dot(values[:, head // group].T, row) for head, row in enumerate(inputs[0])])]

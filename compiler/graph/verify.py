@@ -44,7 +44,8 @@ def _table_problem(node: Node, parameters: dict[str, Parameter]) -> str:
     if node.op == "linear" and more != (node.integer("rotary_dim") > 0):
         return f"{len(node.inputs)} inputs and {node.integer('rotary_dim')} rotated elements"
     roles = [role for role, _ in node.parameters]
-    if len(set(roles)) != len(roles) or not set(spec.required) <= set(roles) <= {*spec.required, *spec.optional}:
+    kinds = {role.partition(".")[0] for role in roles}  # expert.0, expert.1 and so on
+    if len(set(roles)) != len(roles) or not set(spec.required) <= kinds <= {*spec.required, *spec.optional}:
         return f"parameter roles {roles}"
     if any(name not in parameters for _, name in node.parameters):
         return "an undeclared parameter"
@@ -82,6 +83,8 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
     expected = _expected_outputs(node, graph, shapes, parameters)
     if expected is not None and [shape.size for shape in outputs] != expected:
         return f"outputs are {[str(shape) for shape in outputs]}, sizes {expected} follow from the inputs"
+    if node.op in ("expert", "weigh") and not 0 <= node.integer("place") < shapes[1].size:
+        return f"place {node.integer('place')} of {shapes[1]}"
     if len(shapes) == 2 and node.op in ("add", "mul", "add_norm") and shapes[0] != shapes[1]:
         return f"inputs are {shapes[0]} and {shapes[1]}"
     if node.op == "softmax" and len(shapes) == 2 and shapes[1] != Shape(Spread.QUERY, shapes[0].heads, 1):
@@ -99,6 +102,11 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
     return ""
 
 
+def _ranked(node: Node, graph: Graph) -> int:
+    """How many elements a ranking keeps: no more than there are."""
+    return min(graph.shapes[node.outputs[0]].size, graph.shapes[node.inputs[0]].size)
+
+
 def _expected_outputs(
     node: Node, graph: Graph, shapes: list[Shape], parameters: dict[str, Parameter]
 ) -> list[int] | None:
@@ -107,7 +115,15 @@ def _expected_outputs(
     if node.op == "linear":
         rows, cols = parameters[node.parameter("weight")].shape
         return [rows] if cols == shapes[0].size else [-1]
-    if node.op in ("scores", "softmax"):
+    if node.op == "expert":
+        shapes_held = {parameters[name].shape for _, name in node.parameters}
+        rows, cols = next(iter(shapes_held))
+        return [rows] if len(shapes_held) == 1 and cols == shapes[0].size else [-1]
+    if node.op == "rank":
+        return [_ranked(node, graph), _ranked(node, graph)]
+    if node.op == "weigh":
+        return [shapes[0].size]
+    if node.op == "scores":
         return [0]
     if node.op == "attend":
         return [graph.heads.num_attention_heads * graph.heads.head_dim]

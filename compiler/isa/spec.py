@@ -221,6 +221,8 @@ SPECS: tuple[Spec, ...] = (
             _count("rows", 2),
             _count("cols", 3),
             _count("stride", 4, synopsis="elements between two rows of one channel"),
+            _register("index", 0, 14, _R, True, "how many steps behind the base: the chosen expert"),
+            Operand("step", Kind.HBM, 5, optional=True, synopsis="bytes between two experts in each channel"),
         ),
         "Open a stream of parameters. Row r lies in channel r mod 32, at element (r div 32) * stride from the base.",
     ),
@@ -332,8 +334,10 @@ SPECS: tuple[Spec, ...] = (
             _count("length", 3),
             Operand("scale", Kind.FLOAT, 4),
             _LENGTH_REGISTER,
+            _lmu("by", 5, _R, "factors", optional=True, synopsis="one more factor"),
+            _count("factors", 6, 0, 1, True, "1: there is one more factor"),
         ),
-        "dst = a * scale.",
+        "dst = a * scale [* by].",
     ),
     Spec(
         "vact",
@@ -409,6 +413,22 @@ SPECS: tuple[Spec, ...] = (
         ),
         "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * i. Tokens beyond the "
         "length are masked.",
+    ),
+    Spec(
+        "rank",
+        0x2B,
+        "COMP",
+        Unit.VXE,
+        (
+            _register("index", 0, 8, _W),
+            _lmu("dst", 1, _W, "count", synopsis="the element"),
+            _lmu("src", 2, _R, "length"),
+            _count("length", 3),
+            _count("place", 4, synopsis="0: the largest"),
+            _count("count", 5, 0, 1, synopsis="elements of dst: 1"),
+        ),
+        "Find the element in this place of the descending order: index = where it lies in src. Of equal ones the first "
+        "comes first.",
     ),
     Spec(
         "sample",

@@ -14,7 +14,7 @@ import numpy as np
 
 from compiler.dtypes import DType
 from compiler.errors import VerificationError
-from compiler.graph.ir import Cut, Graph, Spread
+from compiler.graph.ir import Cut, Graph, Parameter, Spread
 from compiler.mapping.sources import Sources
 from compiler.memory_map import BURST_BYTES, MemoryMap, Region
 from compiler.rounding import Stored, cast, storage
@@ -32,9 +32,10 @@ def verify_map(memory_map: MemoryMap, graph: Graph) -> None:
         VerificationError: naming the region and the rule.
     """
     _verify_geometry(memory_map)
+    parameters = {parameter.name: parameter for parameter in graph.parameters}
     for region in memory_map.regions:
         if region.is_parameter:
-            _verify_coverage(region, memory_map.num_devices, graph)
+            _verify_coverage(region, memory_map.num_devices, parameters[region.name.removesuffix(":table")])
     _verify_heads(memory_map, graph)
 
 
@@ -62,9 +63,8 @@ def _verify_geometry(memory_map: MemoryMap) -> None:
         address = region.end
 
 
-def _verify_coverage(region: Region, num_devices: int, graph: Graph) -> None:
+def _verify_coverage(region: Region, num_devices: int, parameter: Parameter) -> None:
     """Each segment is inside, none share an element, and together they hold every element needed."""
-    parameter = graph.parameter(region.name.removesuffix(":table"))
     rows = parameter.cut.tensor_rows if parameter.cut else parameter.shape[0]
     cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
     where = f"memory map: region {region.name}"

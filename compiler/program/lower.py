@@ -93,7 +93,10 @@ class _Lowering:
             "write_value": self._write_cache,
             "scores": self._deferred,
             "scale": self._scale,
-            "softmax": self._deferred,
+            "softmax": self._softmax,
+            "rank": self._rank,
+            "expert": self._expert,
+            "weigh": self._weigh,
             "attend": self._attend,
             "sample": self._sample,
         }
@@ -385,6 +388,70 @@ class _Lowering:
             rope=Slot(rotary.buffer),
             length=source.elements,
             **self._rotation(node),
+        )
+
+    def _softmax(self, node: Node) -> None:
+        if self.graph.shapes[node.inputs[0]].spread is Spread.SCORES:
+            return  # with the attend node at the end of its chain
+        source = self.full(node.inputs[0])
+        result = self.define(node.outputs[0], source.elements, False)
+        scale = node.number("scale")
+        self.emit("softmax", dst=Slot(result.buffer), a=Slot(source.buffer), length=source.elements, scale=scale)
+
+    def _rank(self, node: Node) -> None:
+        source, count = self.full(node.inputs[0]), self.graph.shapes[node.outputs[0]].size
+        result = self.define(node.outputs[0], count, False)
+        first = FIRST_FREE_REGISTER + len(self.windows)
+        if first + count > REGISTER_COUNT:
+            raise UnsupportedModelError(f"{count} experts per token, there are registers for {REGISTER_COUNT - first}")
+        for place in range(count):
+            self.emit(
+                "rank",
+                index=first + place,
+                dst=Slot(result.buffer, place),
+                src=Slot(source.buffer),
+                length=source.elements,
+                place=place,
+                count=1,
+            )
+
+    def _expert(self, node: Node) -> None:
+        source = self.full(node.inputs[0])
+        region = self.regions[node.parameter("expert.0")]
+        result = self.define(node.outputs[0], region.rows, True)
+        stream = self.open_stream()
+        self.emit(
+            "rd.param",
+            region.name,
+            stream=stream,
+            hbm=region.begin,
+            rows=region.rows,
+            cols=region.cols,
+            stride=region.stride,
+            index=FIRST_FREE_REGISTER + len(self.windows) + node.integer("place"),
+            step=region.end - region.begin,
+        )
+        self.emit(
+            "mm",
+            region.name,
+            dst=Slot(result.buffer),
+            src=Slot(source.buffer),
+            stream=stream,
+            rows=region.rows,
+            cols=region.cols,
+        )
+
+    def _weigh(self, node: Node) -> None:
+        source, weights = self.located[node.inputs[0]], self.full(node.inputs[1])
+        result = self.define(node.outputs[0], source.elements, source.split)
+        self.emit(
+            "vscale",
+            dst=Slot(result.buffer),
+            a=Slot(source.buffer),
+            length=source.elements,
+            scale=1.0,
+            by=Slot(weights.buffer, node.integer("place")),
+            factors=1,
         )
 
     def _write_cache(self, node: Node) -> None:

@@ -98,6 +98,15 @@ class _Walk:
             return f"{region.name} holds no parameters"
         if kinds is not None and region.kind not in kinds:
             return f"{region.name} is a region of kind {region.kind}"
+        if instr.mnemonic == "rd.param" and instr.integer("step"):
+            following = self.memory_map.region_at(address + instr.integer("step"))
+            if following is None or (following.begin, following.rows, following.cols, following.stride) != (
+                region.end,
+                region.rows,
+                region.cols,
+                region.stride,
+            ):
+                return f"{instr.integer('step'):#x} behind {region.name} is no other of its kind"
         head_offset = (address - region.begin) % region.head_bytes
         if head_offset:
             return f"{address:#x} is {head_offset:#x} bytes inside {region.name}"

@@ -66,6 +66,9 @@ _DIFFERENT: dict[str, dict[str, Any]] = {
     "nemotron": {"head_dim": 12},
     "arcee": {"head_dim": 12},
     "hyperclovax": {"head_dim": 12},
+    "mixtral": {"num_local_experts": 6, "num_experts_per_tok": 2},
+    "qwen3_moe": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
 }
 
 
@@ -229,6 +232,12 @@ RECIPES = (
     Recipe("glm", "glm", {"num_key_value_heads": 2}),
     Recipe("glm4", "glm4", {"num_key_value_heads": 2}),
     Recipe("nemotron", "nemotron", {"num_key_value_heads": 2}),
+    Recipe("mixtral", "mixtral", {"num_key_value_heads": 2, "head_dim": 12}),
+    Recipe("mixtral-window", "mixtral", {"sliding_window": 5, "head_dim": 12}),
+    Recipe("qwen3-moe", "qwen3_moe", {"num_experts_per_tok": 3}),
+    Recipe("qwen3-moe-mixed", "qwen3_moe", {"norm_topk_prob": True, "mlp_only_layers": [0]}),
+    Recipe("olmoe", "olmoe", {"num_experts_per_tok": 3}),
+    Recipe("olmoe-normalised", "olmoe", {"norm_topk_prob": True, "num_key_value_heads": 2}),
     Recipe("arcee", "arcee", {"attention_bias": True, "mlp_bias": True}),
 )
 
@@ -277,7 +286,7 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
 
 def _write_exaone(twin: Path, folder: Path) -> None:
     """A Llama with the names of EXAONE 3, for which transformers has no code."""
-    from safetensors.numpy import load_file, save_file
+    from safetensors.torch import load_file, save_file
 
     names = {
         "model.embed_tokens.": "transformer.wte.",

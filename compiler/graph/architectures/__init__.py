@@ -20,6 +20,7 @@ from compiler.graph.architectures.gpt_neox import GPT_NEOX
 from compiler.graph.architectures.granite import GRANITE, HYPERCLOVAX
 from compiler.graph.architectures.llama import LLAMA
 from compiler.graph.architectures.mistral import MINISTRAL, MISTRAL
+from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN3_MOE
 from compiler.graph.architectures.nemotron import ARCEE, NEMOTRON
 from compiler.graph.architectures.olmo import OLMO, OLMO2, OLMO3
 from compiler.graph.architectures.opt import OPT
@@ -53,16 +54,19 @@ SUPPORTED: tuple[Architecture, ...] = (
     LLAMA,
     MINISTRAL,
     MISTRAL,
+    MIXTRAL,
     MPT,
     NEMOTRON,
     OLMO,
     OLMO2,
     OLMO3,
+    OLMOE,
     OPT,
     PHI,
     PHI3,
     QWEN2,
     QWEN3,
+    QWEN3_MOE,
     SMOLLM3,
     STABLELM,
     STARCODER2,
