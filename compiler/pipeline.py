@@ -14,11 +14,9 @@ second algorithm before it is published.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from compiler import __version__
 from compiler.checkpoint.special_tokens import stop_tokens
@@ -70,9 +68,10 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
         with report.phase(
             3, f"{counted(options.num_devices, 'device')}, {plan.mapping.memory_map.channels} channels each"
         ):
-            param_fingerprint = _map(folder, build, plan, options, model.fingerprint, revision, report)
+            params = _param_manifest(folder, plan, options, model.fingerprint, revision)
+            _map(folder, build, plan, options, params, report)
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
-            _generate(folder, build, plan, options, model.fingerprint, revision, param_fingerprint, report)
+            _generate(folder, build, plan, options, params, report)
     return build
 
 
@@ -147,17 +146,34 @@ def _as_stored(plan: Plan, model: ConvertedModel, options: CompileOptions, repor
     return make_plan(config, options)
 
 
-def _map(
-    folder: ModelFolder,
-    build: str,
-    plan: Plan,
-    options: CompileOptions,
-    checkpoint: str,
-    revision: str,
-    report: Reporter,
-) -> str:
-    """Phase 3; returns the fingerprint of the parameters."""
+def _param_manifest(
+    folder: ModelFolder, plan: Plan, options: CompileOptions, checkpoint: str, revision: str
+) -> Manifest:
+    """What the parameters are made from; `checkpoint` is its fingerprint."""
     from compiler.artifacts.manifest import Manifest
+
+    return _with_fingerprint(
+        Manifest(
+            kind="param",
+            tool_version=__version__,
+            model_id=folder.model_id,
+            revision=revision,
+            target=options.target,
+            num_devices=options.num_devices,
+            dtype=plan.dtype,
+            max_length=plan.max_length,
+            fingerprint="",
+            checkpoint_fingerprint=checkpoint,
+            passes=tuple(step.name for step in options.passes()),
+        )
+    )
+
+
+def _map(
+    folder: ModelFolder, build: str, plan: Plan, options: CompileOptions, manifest: Manifest, report: Reporter
+) -> None:
+    """Phase 3."""
+    from compiler.artifacts.channels import channel_reader
     from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import ParamWriter, write_param_build
     from compiler.checkpoint.binary import open_model
@@ -166,24 +182,10 @@ def _map(
     from compiler.mapping.verify import verify_contents, verify_map
     from compiler.workspace import ensure_free_space, publish_folder
 
-    manifest = Manifest(
-        kind="param",
-        tool_version=__version__,
-        model_id=folder.model_id,
-        revision=revision,
-        target=options.target,
-        num_devices=options.num_devices,
-        dtype=plan.dtype,
-        max_length=plan.max_length,
-        fingerprint="",
-        checkpoint_fingerprint=checkpoint,
-        passes=tuple(step.name for step in options.passes()),
-    )
-    manifest = replace(manifest, fingerprint=_fingerprint(manifest))
     reason = reason_to_build(folder.param(build), manifest)
     if not reason and not options.force:
         report.skip("up to date")
-        return manifest.fingerprint
+        return
     report.message(reason or "forced")
     memory_map = plan.mapping.memory_map
     verify_map(memory_map, plan.graph)
@@ -202,51 +204,35 @@ def _map(
 
     with publish_folder(folder.param(build)) as temporary:
         write_param_build(temporary, manifest, memory_map, fill)
-        with _channel_reader(temporary, memory_map.num_devices) as read:
+        with channel_reader(temporary, memory_map.num_devices) as read:
             compared = verify_contents(memory_map, sources, read)
     report.progress(total, total, "bytes", SourceRef())
     report.message(f"verified: no overlap, aligned, complete; {compared} elements read back")
-    return manifest.fingerprint
 
 
 def _generate(
-    folder: ModelFolder,
-    build: str,
-    plan: Plan,
-    options: CompileOptions,
-    checkpoint: str,
-    revision: str,
-    param_fingerprint: str,
-    report: Reporter,
+    folder: ModelFolder, build: str, plan: Plan, options: CompileOptions, params: Manifest, report: Reporter
 ) -> None:
-    """Phase 4."""
-    from compiler.artifacts.manifest import Manifest
+    """Phase 4; `params` is the manifest of the parameters that the program belongs to."""
     from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import write_inst_build
     from compiler.graph.activations import activation_table
     from compiler.isa.encode import encode_program
     from compiler.workspace import publish_folder
 
-    manifest = Manifest(
-        kind="inst",
-        tool_version=__version__,
-        model_id=folder.model_id,
-        revision=revision,
-        target=options.target,
-        num_devices=options.num_devices,
-        dtype=plan.dtype,
-        max_length=plan.max_length,
-        fingerprint="",
-        checkpoint_fingerprint=checkpoint,
-        passes=(*(step.name for step in options.passes()), *(["overlap"] if options.reorder else [])),
-        vocab_size=plan.graph.vocab_size,
-        eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size),
-        architecture=plan.graph.architecture,
-        lmu_elements=plan.lmu_elements,
-        num_layers=plan.graph.num_layers,
-        param_fingerprint=param_fingerprint,
+    manifest = _with_fingerprint(
+        replace(
+            params,
+            kind="inst",
+            passes=(*params.passes, *(["overlap"] if options.reorder else [])),
+            vocab_size=plan.graph.vocab_size,
+            eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size),
+            architecture=plan.graph.architecture,
+            lmu_elements=plan.lmu_elements,
+            num_layers=plan.graph.num_layers,
+            param_fingerprint=params.fingerprint,
+        )
     )
-    manifest = replace(manifest, fingerprint=_fingerprint(manifest))
     reason = reason_to_build(folder.inst(build), manifest)
     if not reason and not options.force:
         report.skip("up to date")
@@ -266,28 +252,7 @@ def _generate(
     report.message(f"verified: {count} instructions, {program.used_elements} of {manifest.lmu_elements} LMU elements")
 
 
-def _fingerprint(manifest: Manifest) -> str:
-    """Hash of everything that decides the bytes of a build."""
-    return hashlib.sha256(repr(manifest).encode()).hexdigest()
-
-
-@contextmanager
-def _channel_reader(folder: Path, num_devices: int) -> Iterator[Callable[[int, int, int, int], bytes]]:
-    """Reads bytes of the channels of a parameter folder; keeps the files of one device open."""
-    from compiler.artifacts.manifest import param_file
-    from compiler.header import HEADER_BYTES
-
-    with ExitStack() as opened:
-        files: dict[tuple[int, int], BinaryIO] = {}
-
-        def read(device: int, channel: int, address: int, count: int) -> bytes:
-            if (device, channel) not in files:
-                if files and next(iter(files))[0] != device:
-                    opened.close()
-                    files.clear()
-                path = folder / param_file(num_devices, device, channel)
-                files[device, channel] = opened.enter_context(path.open("rb", buffering=0))
-            files[device, channel].seek(HEADER_BYTES + address)
-            return files[device, channel].read(count)
-
-        yield read
+def _with_fingerprint(manifest: Manifest) -> Manifest:
+    """The manifest with the hash of everything that decides the bytes of its build."""
+    bare = replace(manifest, fingerprint="")
+    return replace(manifest, fingerprint=hashlib.sha256(repr(bare).encode()).hexdigest())
