@@ -46,6 +46,9 @@ SWITCHED_OFF: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gpt2-unscaled", {"scale_attn_weights": True}),
     ("gpt-neox-sequential", {"use_parallel_residual": True}),
     ("falcon-alibi-odd", {"alibi": False}),
+    ("mixtral", {"num_experts_per_tok": 1}),
+    ("mixtral-window", {"sliding_window": None}),
+    ("olmoe-normalised", {"norm_topk_prob": False}),
     ("mpt-odd-heads", {"attn_config": {"clip_qkv": None, "softmax_scale": 1.5}}),
     ("mpt-odd-heads", {"attn_config": {"clip_qkv": 0.5, "softmax_scale": None}}),
 )
