@@ -79,8 +79,10 @@ class Kernel:
         functions = _compile() if native else None
         self.native = functions is not None
         self.threads = threads or _thread_count()
-        self._functions: dict[DType, _Function] = (
-            functions if functions is not None else {dtype: _defined(dtype) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
+        self._functions: dict[int, _Function] = (  # by code: a DType's own hash costs as much as a small product
+            functions
+            if functions is not None
+            else {dtype.code: _defined(dtype) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
         )
         self._workers: list[_Worker] = []
 
@@ -97,7 +99,7 @@ class Kernel:
 
     def run(self, dtype: DType, parts: Sequence[tuple[int, int]]) -> None:
         """Compute all parts, the first one on this thread."""
-        function = self._functions[dtype]
+        function = self._functions[dtype.code]
         if len(parts) == 1:
             function(*parts[0])
             return
@@ -188,13 +190,14 @@ def _engine() -> Any:
     return engine
 
 
-def _compile() -> dict[DType, _Function] | None:
+def _compile() -> dict[int, _Function] | None:
     engine = _engine()
     if engine is None:
         return None
     prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
     return {
-        dtype: prototype(engine.get_function_address(function_name(dtype))) for dtype in (FLOAT16, BFLOAT16, FLOAT32)
+        dtype.code: prototype(engine.get_function_address(function_name(dtype)))
+        for dtype in (FLOAT16, BFLOAT16, FLOAT32)
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.reader import Build
-from compiler.dtypes import FLOAT16
+from compiler.dtypes import FLOAT16, FLOAT32
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.caches import CacheMatrix
 from compiler.emulator.host_buffer import HostBuffer
@@ -134,8 +134,10 @@ class State:
 
     def rounded(self, vector: Vector) -> Vector:
         """The nearest values of the build's dtype."""
+        if self._dtype is FLOAT32:
+            return vector
         if (
-            self._dtype == FLOAT16
+            self._dtype is FLOAT16
         ):  # as round_to, without its guards against warnings: 0.7 instead of 3.5 us for 64 elements
             return vector.astype(np.float16).astype(np.float32)
         return round_to(vector, self._dtype)
