@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from compiler import __version__
 from compiler.errors import HyperDexError
@@ -23,11 +24,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model_id", nargs="?", default="", metavar="MODEL_ID", help="model to start on, ORG/NAME")
     parser.add_argument(
         "--prefix",
-        type=Path,
+        type=_folder,
         help="folder of all models (default: $HYPERDEX_PREFIX, /opt/hyperdex/models or the user's data folder)",
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     return parser
+
+
+def _folder(text: str) -> Path:
+    """The folder that `--prefix` names. Empty, as an unset variable leaves it, it would be the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a folder or leave the option out")
+    return Path(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,16 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether it is one; a stream that the caller closed (`<&-`) is None."""
+    return stream is not None and stream.isatty()
+
+
 def _start(prefix: Path | None, model_id: str) -> int:
     from compiler.workspace import default_prefix, parse_model_id
 
     chosen = parse_model_id(model_id) if model_id else ""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout)):
         from compiler.cli.demo import run_demo
 
         return run_demo(prefix)
     folder = (prefix.expanduser() if prefix is not None else default_prefix()).absolute()
-    if not sys.stderr.isatty():  # the toolkit draws on stderr, which the user has sent elsewhere
+    if not _is_terminal(sys.stderr):  # the toolkit draws on stderr, which the user has sent elsewhere
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
     from hyperdex_tui.app import HyperDexApp
 

@@ -71,3 +71,16 @@ def test_without_a_terminal_the_demo_runs_in_plain_lines(prefix: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "The owl lives in" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_a_closed_stdin_is_no_terminal(prefix: Path) -> None:
+    line = f"{sys.executable} -m hyperdex_tui --prefix {prefix} <&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "** Emulator : hyperdex/demo" in done.stdout
+
+
+def test_an_empty_prefix_is_refused() -> None:
+    done = python("-m", "hyperdex_tui", "--prefix", "")
+    assert done.returncode == 2
+    assert "--prefix: it is empty; " in done.stderr
