@@ -11,6 +11,7 @@ import pytest
 from compiler.debug_info import LiveRange
 from compiler.dtypes import FLOAT16
 from compiler.errors import CapacityError, VerificationError
+from compiler.graph.ops import OPS
 from compiler.isa.encode import Instruction, decode_program, encode_program
 from compiler.isa.spec import Kind
 from compiler.isa.text import format_program, parse_program
@@ -18,7 +19,7 @@ from compiler.mapping.plan import Mapping, plan_mapping
 from compiler.program.allocate import allocate
 from compiler.program.build import Program, build_program
 from compiler.program.dependence import dependences
-from compiler.program.lower import lower
+from compiler.program.lower import RULES, lower
 from compiler.program.schedule import Overlap
 from compiler.program.verify import verify_allocation, verify_program
 from compiler.target import load_target
@@ -166,3 +167,7 @@ def test_reordering_keeps_every_dependence_and_every_instruction(name: str, num_
                 assert place[id(block[earlier])] < place[id(block[index])]
                 checked += 1
     assert checked > len(lowered.instructions)
+
+
+def test_every_op_has_a_rule_and_every_rule_an_op() -> None:
+    assert RULES.keys() == OPS.keys()
