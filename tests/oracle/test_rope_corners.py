@@ -42,8 +42,10 @@ def _tokens(prefix: Path, prompt: tuple[int, ...], count: int, num_devices: int 
 
 @pytest.mark.parametrize(
     ("recipe", "length"),
-    [(LLAMA_LONGROPE, 31), (LLAMA_LONGROPE, 32), (LLAMA_LONGROPE, 33), (LLAMA_LONGROPE, 40)]
-    + [(BY_NAME["phi3-longrope"], 33), (BY_NAME["phi3-longrope"], 40)],
+    [
+        *((LLAMA_LONGROPE, length) for length in (31, 32, 33, 40)),
+        *((BY_NAME["phi3-longrope"], length) for length in (33, 40)),
+    ],
     ids=str,
 )
 def test_longrope_rotates_a_long_prompt_by_its_long_factors_throughout(
