@@ -134,7 +134,7 @@ class ParamWriter:
         with self._stack:
             if kind is None:
                 self._in_threads(lambda channel, _: channel.finish(self._memory_map.file_bytes))
-                self._wait()
+                _wait(self._running)
         header_bytes = len(write_header(Payload.PARAM))
         self.entries = tuple(
             FileEntry(channel.name, header_bytes + channel.address, channel.digest.hexdigest())
@@ -151,9 +151,6 @@ class ParamWriter:
         before, self._running = self._running, []
         self._running = [pool.submit(write_every, first) for first, pool in enumerate(self._pools)]
         _wait(before)
-
-    def _wait(self) -> None:
-        _wait(self._running)
 
 
 def _wait(running: Sequence[Future[None]]) -> None:
