@@ -56,8 +56,8 @@ def _introduction() -> str:
         f"Measured with Python {platform.python_version()} on {os.cpu_count()} cores ({platform.machine()}).\n"
         "Times of one table come from one run: medians of three (first paint: of seven), the yardstick measured in\n"
         "turn with what it is compared to. Memory is anonymous memory (RssAnon), sampled every 10 ms. Weights are\n"
-        "made up, shapes are real. The machine is shared: a ratio says more than a time, and the emulator's rows against\n"
-        "transformers differ by a factor of two and more from run to run.\n"
+        "made up, shapes are real. The machine is shared: a ratio says more than a time, and the emulator's rows\n"
+        "against transformers differ by a factor of two and more from run to run.\n"
     )
 
 
