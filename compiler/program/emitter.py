@@ -123,8 +123,8 @@ class Emitter:
                 self.gathered[name] = self._gather(name, value, size)
         return self.gathered[name]
 
-    def parameter(self, name: str) -> int:
-        """Open the stream of a parameter."""
+    def parameter(self, name: str, **chosen: Virtual) -> int:
+        """Open the stream of a parameter; `chosen` are further operands, as for one of several in a row."""
         region = self.regions[name]
         stream = self.open_stream()
         self.emit(
@@ -135,6 +135,7 @@ class Emitter:
             rows=region.rows,
             cols=region.cols,
             stride=region.stride,
+            **chosen,
         )
         return stream
 

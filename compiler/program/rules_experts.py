@@ -31,18 +31,8 @@ def expert(e: Emitter, node: Node) -> None:
     source = e.full(node.inputs[0])
     region = e.regions[node.parameter("expert.0")]
     result = e.define(node.outputs[0], region.rows, True)
-    stream = e.open_stream()
-    e.emit(
-        "rd.param",
-        region.name,
-        stream=stream,
-        hbm=region.begin,
-        rows=region.rows,
-        cols=region.cols,
-        stride=region.stride,
-        index=e.free_register + node.integer("place"),
-        step=region.end - region.begin,
-    )
+    place = e.free_register + node.integer("place")
+    stream = e.parameter(region.name, index=place, step=region.end - region.begin)
     e.emit(
         "mm",
         region.name,
