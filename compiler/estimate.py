@@ -136,7 +136,7 @@ def _few_layers(
     config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
 ) -> tuple[TokenTime, float]:
     plan = make_plan(config, options)
-    clock = Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+    clock = Clock(make_program(plan, options).instructions, plan.rules)
     return mean_token(clock, input_tokens, output_tokens), first_token_cycles(clock, input_tokens)
 
 

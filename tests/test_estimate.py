@@ -62,7 +62,7 @@ def test_layers_added_from_few_equal_the_whole_program() -> None:
     config = {**OPT_1_3B, "num_hidden_layers": 7}
     options = CompileOptions(num_devices=2, target="lpu-3280", max_length=512)
     plan = make_plan(config, options)
-    clock = Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+    clock = Clock(make_program(plan, options).instructions, plan.rules)
     found = estimate(config, options, 200, 1)
     assert found.ms_per_token is not None
     whole = clock.token(199).cycles / plan.target.clock_hz * 1e3
@@ -71,7 +71,7 @@ def test_layers_added_from_few_equal_the_whole_program() -> None:
 
 def _clock(options: CompileOptions, config: dict[str, Any] = LLAMA) -> Clock:
     plan = make_plan(config, options)
-    return Clock(make_program(plan, options).instructions, plan.lmu_elements, plan.rules)
+    return Clock(make_program(plan, options).instructions, plan.rules)
 
 
 def test_no_unit_is_busy_longer_than_the_token_and_slices_of_a_unit_never_overlap() -> None:

@@ -32,7 +32,7 @@ def clock_for(manifest: Manifest, program: Sequence[Instruction]) -> Clock:
     from compiler.target.timing import rules_for
 
     rules = rules_for(load_target(manifest.target), manifest.num_devices, manifest.dtype.itemsize)
-    return Clock(program, manifest.lmu_elements, rules)
+    return Clock(program, rules)
 
 
 def timing_object(machine: Machine, prompt_tokens: int, new_tokens: int) -> dict[str, Any]:

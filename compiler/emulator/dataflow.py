@@ -1,78 +1,122 @@
 """Which instruction of a program makes what another one reads, found from the instructions alone.
 
-One walk over the straight path of a token: LMU elements remember who wrote
-them, streams who opened them, cache regions who wrote into them. The clock
-waits for exactly these.
+One walk over the straight path of a token: stretches of the LMU remember who
+wrote and who read them, streams who opened them, registers and cache regions
+who wrote them. The clock waits for exactly these.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Effect, Kind, Unit
 
 _OPENERS = ("rd.param", "rd.kv")
+_BY_STREAM = {"mm": "dst", "wr.key": "src", "wr.value": "src"}
+"""The LMU operand that an instruction leaves unused when its vector takes a stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What one instruction waits for.
+    """What one instruction waits for; path indices, ascending.
 
     Attributes:
-        results: path indices of the instructions whose results it reads or overwrites.
-        streams: path indices of the instructions that opened the streams it reads.
+        results: the instructions whose results it reads.
+        hazards: those on other units that must have ended before it may overwrite what they read or wrote.
+        streams: those that opened the streams it reads.
     """
 
     results: tuple[int, ...]
+    hazards: tuple[int, ...]
     streams: tuple[int, ...]
 
 
-def trace_sources(path: Sequence[Instruction], lmu_elements: int) -> list[Sources]:
+def trace_sources(path: Sequence[Instruction]) -> list[Sources]:
     """The sources of each instruction of a path; indices count within the path."""
-    writer = np.full(lmu_elements, -1, np.int32)
-    streams: dict[int, int] = {}
-    caches: dict[int, int] = {}
-    registers: dict[int, int] = {}
-    link = -1
-    found = []
-    for index, instr in enumerate(path):
+    return _Walk(path).sources()
+
+
+class _Walk:
+    """Who touched what last, while the path is walked."""
+
+    def __init__(self, path: Sequence[Instruction]) -> None:
+        self.path = path
+        spans = [span for instr in path for span in _lmu_spans(instr)]
+        self.edges = sorted({edge for begin, end, _ in spans for edge in (begin, end)})
+        self.writer = [-1] * len(self.edges)
+        self.readers: list[dict[Unit, int]] = [{} for _ in self.edges]
+        self.streams: dict[int, int] = {}
+        self.stream_reader: dict[int, int] = {}
+        self.registers: dict[int, int] = {}
+        self.caches: dict[int, int] = {}
+        self.link = -1
+
+    def sources(self) -> list[Sources]:
+        found = []
+        for index, instr in enumerate(self.path):
+            results, opened = self._reads(index, instr)
+            made = {who for who in opened if self.path[who].mnemonic not in _OPENERS}
+            hazards = self._writes(index, instr)
+            results = (results | made) - {-1, index}
+            unit = instr.spec.unit
+            others = {who for who in hazards - results - {-1, index} if self.path[who].spec.unit is not unit}
+            streams = tuple(sorted(set(opened) - made))
+            found.append(Sources(tuple(sorted(results)), tuple(sorted(others)), streams))
+        return found
+
+    def _reads(self, index: int, instr: Instruction) -> tuple[set[int], list[int]]:
+        """The results that an instruction waits for, and who opened its streams."""
         waits: set[int] = set()
         opened: list[int] = []
         for operand, value in zip(instr.spec.operands, instr.values, strict=True):
-            number = int(value)
-            if operand.kind is Kind.LMU and operand.effect is Effect.READ:
-                waits.update(np.unique(writer[number : number + extent(instr, operand.extent)]).tolist())
-            elif operand.kind is Kind.STREAM and operand.effect is Effect.READ and number in streams:
-                opened.append(streams.pop(number))
-            elif operand.kind is Kind.REGISTER and operand.effect is Effect.READ:
-                waits.add(registers.get(number, -1))
-        if instr.mnemonic == "rd.kv":
-            waits.add(caches.get(instr.integer("hbm"), -1))
-        if instr.spec.unit is Unit.ESL:
-            waits.add(link)
-            link = index
-        made = [who for who in opened if path[who].mnemonic not in _OPENERS]
-        found.append(
-            Sources(tuple(sorted((waits | set(made)) - {-1})), tuple(who for who in opened if who not in made))
-        )
-        for operand, value in zip(instr.spec.operands, instr.values, strict=True):
-            number = int(value)
-            if operand.effect is not Effect.WRITE:
+            if operand.effect is not Effect.READ or operand.kind not in (Kind.STREAM, Kind.REGISTER):
                 continue
-            if operand.kind is Kind.LMU and not (operand.name == "dst" and _goes_to_stream(instr)):
-                writer[number : number + extent(instr, operand.extent)] = index
-            elif operand.kind is Kind.STREAM and number:
-                streams[number] = index
+            number = int(value)
+            if operand.kind is Kind.REGISTER:
+                waits.add(self.registers.get(number, -1))
+            elif number in self.streams:
+                opened.append(self.streams.pop(number))
+                self.stream_reader[number] = index
+        for begin, end, is_write in _lmu_spans(instr):
+            if not is_write:
+                for piece in self._pieces(begin, end):
+                    waits.add(self.writer[piece])
+                    self.readers[piece][instr.spec.unit] = index
+        if instr.mnemonic == "rd.kv":
+            waits.add(self.caches.get(instr.integer("hbm"), -1))
+        if instr.spec.unit is Unit.ESL:
+            waits.add(self.link)
+            self.link = index
+        return waits, opened
+
+    def _writes(self, index: int, instr: Instruction) -> set[int]:
+        """Mark what an instruction writes; who used that before it."""
+        hazards: set[int] = set()
+        for begin, end, is_write in _lmu_spans(instr):
+            if is_write:
+                for piece in self._pieces(begin, end):
+                    hazards.update(who for who in self.readers[piece].values() if who != index)
+                    hazards.add(self.writer[piece])
+                    self.writer[piece] = index
+                    self.readers[piece] = {}
+        for operand, value in zip(instr.spec.operands, instr.values, strict=True):
+            number = int(value) if operand.effect is Effect.WRITE else 0
+            if operand.kind is Kind.STREAM and number:
+                hazards.add(self.stream_reader.get(number, -1))
+                self.streams[number] = index
             elif operand.kind is Kind.REGISTER and number:
-                registers[number] = index
+                self.registers[number] = index
         if instr.mnemonic in ("wr.key", "wr.value"):
             for head in range(instr.integer("heads")):
-                caches[instr.integer("hbm") + head * instr.integer("head_stride")] = index
-    return found
+                self.caches[instr.integer("hbm") + head * instr.integer("head_stride")] = index
+        return hazards
+
+    def _pieces(self, begin: int, end: int) -> range:
+        """The stretches between two neighbouring edges that [begin, end) is made of."""
+        return range(bisect_left(self.edges, begin), bisect_left(self.edges, end))
 
 
 def extent(instr: Instruction, names: tuple[str, ...]) -> int:
@@ -83,5 +127,17 @@ def extent(instr: Instruction, names: tuple[str, ...]) -> int:
     return count
 
 
-def _goes_to_stream(instr: Instruction) -> bool:
-    return instr.mnemonic == "mm" and instr.integer("out") != 0
+def _lmu_spans(instr: Instruction) -> list[tuple[int, int, bool]]:
+    """The LMU elements [begin, end) that an instruction touches, and whether it writes them."""
+    spans = []
+    for operand, value in zip(instr.spec.operands, instr.values, strict=True):
+        if operand.kind is not Kind.LMU or (operand.name == _BY_STREAM.get(instr.mnemonic) and _uses_stream(instr)):
+            continue
+        count = extent(instr, operand.extent)
+        if count:
+            spans.append((int(value), int(value) + count, operand.effect is Effect.WRITE))
+    return spans
+
+
+def _uses_stream(instr: Instruction) -> bool:
+    return instr.integer("out" if instr.mnemonic == "mm" else "stream") != 0

@@ -9,16 +9,17 @@ instruction that reads it, which keeps the order in which memory is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from compiler.isa.spec import BY_MNEMONIC, Kind, Unit
+from compiler.program.demand import OPENERS, Scoreboard
 from compiler.program.dependence import dependences
+from compiler.program.predict import Prediction
 from compiler.program.virtual import VirtualInstruction, VirtualProgram
-from compiler.target.timing import Rules, Work
-
-_OPENERS = ("rd.param", "rd.kv")
+from compiler.target.timing import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +59,25 @@ def _schedule(block: Sequence[VirtualInstruction], rules: Rules, options: Overla
     """One block in the order in which its units can start soonest."""
     before = dependences(block)
     opened_by = _openers(block)
-    movable = [index for index, instr in enumerate(block) if instr.mnemonic not in _OPENERS]
+    movable = [index for index, instr in enumerate(block) if instr.mnemonic not in OPENERS]
     needs = {index: _without_openers(index, before, opened_by.get(index, ())) for index in movable}
-    state = _Timeline(block, rules, options.tokens, opened_by)
+    board, prediction = Scoreboard(rules, options.tokens), Prediction(rules)
+    units = [BY_MNEMONIC[instr.mnemonic].unit for instr in block]
     waiting = list(movable)
-    done: set[int] = set()
+    placed: dict[int, int] = {}
     ordered: list[VirtualInstruction] = []
     while waiting:
-        best, best_start = waiting[0], float("inf")
+        best, best_start = waiting[0], math.inf
         for index in waiting[: options.window]:
-            if not needs[index] <= done:
+            if not needs[index] <= placed.keys():
                 continue
-            start = state.start(index, needs[index])
-            if start < best_start - 0.5:
+            start = prediction.earliest(units[index], (placed[need] for need in needs[index]))
+            if start < best_start:
                 best, best_start = index, start
-        state.place(best, needs[best])
-        ordered.extend(block[opener] for opener in opened_by.get(best, ()))
-        ordered.append(block[best])
-        done.add(best)
-        done.update(opened_by.get(best, ()))
+        for index in (*opened_by.get(best, ()), best):
+            placed[index] = len(ordered)
+            prediction.append(board.show(block[index]))
+            ordered.append(block[index])
         waiting.remove(best)
     return ordered
 
@@ -87,7 +88,7 @@ def _openers(block: Sequence[VirtualInstruction]) -> dict[int, tuple[int, ...]]:
     found: dict[int, tuple[int, ...]] = {}
     for index, instr in enumerate(block):
         given = dict(instr.operands)
-        if instr.mnemonic in _OPENERS:
+        if instr.mnemonic in OPENERS:
             opened[given["stream"]] = index
             continue
         streams = [o.name for o in BY_MNEMONIC[instr.mnemonic].operands if o.kind is Kind.STREAM and o.name != "out"]
@@ -103,43 +104,3 @@ def _without_openers(index: int, before: list[set[int]], openers: Sequence[int])
     for opener in openers:
         needed |= before[opener]
     return needed - set(openers)
-
-
-class _Timeline:
-    """When each unit is free and each result ready; the scheduler's own clock."""
-
-    def __init__(
-        self, block: Sequence[VirtualInstruction], rules: Rules, tokens: int, openers: dict[int, tuple[int, ...]]
-    ) -> None:
-        self.block, self.rules, self.tokens, self.openers = block, rules, tokens, openers
-        self.free: dict[Unit, float] = dict.fromkeys(Unit, 0.0)
-        self.ready: dict[int, float] = {}
-
-    def start(self, index: int, needs: set[int]) -> float:
-        """Earliest start of an instruction whose needs are placed."""
-        unit = BY_MNEMONIC[self.block[index].mnemonic].unit
-        return max(self.free[unit], max((self.ready.get(need, 0.0) for need in needs), default=0.0))
-
-    def place(self, index: int, needs: set[int]) -> None:
-        """Run an instruction at its earliest start."""
-        cycles, latency = self.cost(index)
-        unit = BY_MNEMONIC[self.block[index].mnemonic].unit
-        end = self.start(index, needs) + cycles
-        self.free[unit] = end
-        self.ready[index] = end + latency
-
-    def cost(self, index: int) -> tuple[float, float]:
-        """Cycles on the unit and latency, the streams it reads included."""
-        instr = self.block[index]
-        work = self._work(instr)
-        streamed = sum(self._work(self.block[opener]).stream_bytes for opener in self.openers.get(index, ()))
-        return max(work.cycles, self.rules.stream_cycles(streamed + work.stream_bytes)), work.latency
-
-    def _work(self, instr: VirtualInstruction) -> Work:
-        given = dict(instr.operands)
-
-        def operand(name: str) -> int:
-            value = given.get(name, 0)
-            return int(value) if isinstance(value, int | float) else 0
-
-        return self.rules.work(BY_MNEMONIC[instr.mnemonic], operand, self.tokens)

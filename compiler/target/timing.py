@@ -7,6 +7,7 @@ the business of a clock; the compiler's scheduler and the emulator have one each
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -38,17 +39,20 @@ _OTHER_PASSES = 1
 
 
 class Work(NamedTuple):
-    """What an instruction asks of its unit.
+    """What an instruction asks of its unit; whole cycles.
 
     Attributes:
         cycles: its unit is busy with it, at least.
         latency: from then until its result may be read.
         stream_bytes: it moves from or to HBM on its own.
+        tail_cycles: of a transfer: the share of `cycles` that is left once its whole operand is there. Before, it
+            passes on what a matrix has made so far.
     """
 
-    cycles: float
-    latency: float
+    cycles: int
+    latency: int
     stream_bytes: int
+    tail_cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +86,20 @@ class Rules:
             return self._memory(spec, operand, length)
         return Work(1, 0, 0)
 
-    def stream_cycles(self, count: int) -> float:
+    def stream_cycles(self, count: int) -> int:
         """Cycles that HBM needs for that many bytes, spread over all channels."""
-        return count / self.bytes_per_cycle
+        return math.ceil(count / self.bytes_per_cycle)
 
     def _memory(self, spec: Spec, operand: Operand, length: int) -> Work:
         latency = self.target.timing.hbm_latency_cycles
         if spec.mnemonic in ("rd.param", "rd.kv"):
             rows, cols = _extents(operand, length)
             slots = -(-rows // self.target.channels)
-            width = cols if operand("cols_reg") or operand("stride") < cols else operand("stride")
-            return Work(0, latency, slots * self.target.channels * width * self.itemsize)
+            if operand("cols_reg") or operand("stride") < cols:
+                return Work(0, latency, self._bursts(slots, cols))
+            return Work(0, latency, self._bursts(1, slots * operand("stride")))
         if spec.mnemonic == "rd.embed":
-            return Work(0, latency, operand("length") * self.itemsize)
+            return Work(0, latency, self._bursts(1, -(-operand("length") // self.target.channels)))
         if spec.mnemonic == "wr.key":
             return Work(0, latency, operand("heads") * operand("head_dim") * self.itemsize)
         if spec.mnemonic == "wr.value":
@@ -103,6 +108,11 @@ class Rules:
             return Work(0, latency, bursts * self.target.burst_bytes)
         return Work(0, latency, 4)
 
+    def _bursts(self, runs: int, elements: int) -> int:
+        """Bytes of so many runs of consecutive elements in every channel, in whole bursts."""
+        burst = self.target.burst_bytes
+        return runs * -(-elements * self.itemsize // burst) * burst * self.target.channels
+
     def _transfer(self, spec: Spec, operand: Operand) -> Work:
         """A ring all-gather: each device passes N - 1 slices on, in packets, cut through."""
         link, hops = self.target.link, self.num_devices - 1
@@ -110,8 +120,13 @@ class Rules:
             return Work(0, 0, 0)
         payload = operand("length") * self.itemsize
         packets = -(-payload // link.packet_bytes)
-        sent = hops * (payload + packets * link.header_bytes)
-        return Work(sent / (link.bytes_per_s / self.target.clock_hz), hops * link.hop_cycles, 0)
+        cycles_per_byte = hops * self.target.clock_hz / link.bytes_per_s
+        return Work(
+            cycles=math.ceil((payload + packets * link.header_bytes) * cycles_per_byte),
+            latency=hops * link.hop_cycles,
+            stream_bytes=0,
+            tail_cycles=math.ceil((min(payload, link.packet_bytes) + link.header_bytes) * cycles_per_byte),
+        )
 
 
 def rules_for(target: Target, num_devices: int, itemsize: int) -> Rules:

@@ -1,0 +1,152 @@
+"""The scheduler's prediction and the emulator's clock: two implementations of one model, compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.emulator.timing import Clock, TokenTime
+from compiler.isa.encode import Instruction, instruction
+from compiler.isa.spec import Unit
+from compiler.planning import CompileOptions, make_plan, make_program
+from compiler.program.demand import Scoreboard
+from compiler.program.predict import Prediction, TokenPrediction, predict_token
+from compiler.target import TARGET_NAMES, load_target
+from compiler.target.timing import Rules, rules_for
+from tests.tiny import EVERY
+
+CACHE, STRIDE = 0x10000, 64
+
+
+def _rules(target: str, num_devices: int, fifo_bytes: int) -> Rules:
+    described = load_target(target)
+    return rules_for(replace(described, timing=replace(described.timing, fifo_bytes=fifo_bytes)), num_devices, 2)
+
+
+def _assert_equal(clocked: TokenTime, predicted: TokenPrediction) -> None:
+    """Issue, start and end of every instruction, and busy and stalled cycles of every unit with their reasons."""
+    assert tuple(piece.pc for piece in clocked.slices) == predicted.pcs
+    for piece, times in zip(clocked.slices, predicted.times, strict=True):
+        assert (piece.issue, piece.start, piece.end) == (times.issue, times.start, times.end), piece
+    assert clocked.cycles == predicted.cycles
+    assert clocked.stream_bytes == predicted.stream_bytes
+    assert clocked.busy == predicted.busy
+    assert clocked.stalls == predicted.stalls
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_clock_and_prediction_agree_on_every_family_target_and_position(name: str) -> None:
+    for index, target in enumerate(TARGET_NAMES):
+        options = CompileOptions(num_devices=(1, 2, 3, 8)[(index + len(name)) % 4], target=target)
+        plan = make_plan(EVERY[name], options)
+        program = make_program(plan, options)
+        clock = Clock(program.instructions, plan.rules)
+        for position, prompt in ((0, True), (7, False), (39, False), (20, True)):
+            predicted = predict_token(program.instructions, program.debug.labels, plan.rules, position, prompt=prompt)
+            _assert_equal(clock.token(position, prompt=prompt, slices=True), predicted)
+
+
+def _stream_reader(draw: st.DrawFn, stream: int) -> list[Instruction]:
+    """A stream and the matrix that reads it, perhaps with a bias, from a place of the LMU to another."""
+    rows, cols = draw(st.integers(1, 3000)), draw(st.integers(1, 700))
+    kind = draw(st.sampled_from(["rd.param", "rd.kv"]))
+    extra = {"bias": stream + 1} if draw(st.booleans()) else {}
+    opened = [instruction(kind, stream=stream, hbm=CACHE * (kind == "rd.kv"), rows=rows, cols=cols, stride=cols)]
+    if extra:
+        opened.append(instruction("rd.param", stream=stream + 1, hbm=0, rows=rows, cols=1, stride=1))
+    src, dst = (draw(st.integers(0, 20)) * STRIDE for _ in range(2))
+    return [*opened, instruction("mm", dst=dst, src=src, stream=stream, rows=rows, cols=cols, **extra)]
+
+
+@st.composite
+def _piece(draw: st.DrawFn, stream: int) -> list[Instruction]:
+    """A few instructions; together pieces meet in the LMU, in the cache, on the link and in registers."""
+    kind = draw(st.sampled_from(["mm", "mm", "vector", "norm", "gather", "write", "embed", "control"]))
+    a, b, dst = (draw(st.integers(0, 20)) * STRIDE for _ in range(3))
+    length = draw(st.integers(1, 1500))
+    if kind == "mm":
+        return _stream_reader(draw, stream)
+    if kind == "vector":
+        return [instruction("vadd", dst=dst, a=a, b=b, length=length)]
+    if kind == "norm":
+        opened = instruction("rd.param", stream=stream, hbm=0, rows=1, cols=length, stride=length)
+        return [opened, instruction("rmsnorm", dst=dst, a=a, length=length, eps=1e-5, weight=stream)]
+    if kind == "gather":
+        sent = instruction("tx", src=a, length=length, tag=1)
+        return [sent, instruction("rx", dst=dst, length=length, devices=2, tag=1)]
+    if kind == "write":
+        mnemonic = draw(st.sampled_from(["wr.key", "wr.value"]))
+        operands: dict[str, Any] = {"heads": 2, "head_dim": 32, "stride": 32, "head_stride": 64, "at": 1}
+        return [instruction(mnemonic, src=a, hbm=CACHE, **operands)]
+    if kind == "embed":
+        return [instruction("rd.embed", dst=dst, hbm=0, index=draw(st.integers(1, 4)), length=length, rows=9)]
+    register = draw(st.integers(1, 4))
+    chosen = instruction("rank", index=register, dst=dst, src=a, length=length, place=0, count=1)
+    return draw(st.sampled_from([[chosen], [instruction("addi", dst=register, a=register, value=1)]]))
+
+
+@st.composite
+def _program(draw: st.DrawFn) -> tuple[Instruction, ...]:
+    pieces = [draw(_piece(stream=1 + 2 * (index % 30))) for index in range(draw(st.integers(1, 40)))]
+    instructions = [instr for piece in pieces for instr in piece]
+    for _ in range(draw(st.integers(0, 10))):  # openers move ahead of what they do not depend on
+        at = draw(st.integers(1, max(1, len(instructions) - 1)))
+        before = instructions[at - 1 : at]
+        if at < len(instructions) and instructions[at].mnemonic == "rd.param" and before[0].mnemonic != "rd.param":
+            instructions[at - 1], instructions[at] = instructions[at], instructions[at - 1]
+    return (*instructions, instruction("hlt"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    program=_program(),
+    target=st.sampled_from(TARGET_NAMES),
+    num_devices=st.sampled_from([1, 2, 5, 8]),
+    fifo_bytes=st.sampled_from([1 << 12, 1 << 16, 1 << 20]),
+    position=st.integers(0, 4000),
+)
+def test_clock_and_prediction_agree_on_programs_nobody_would_write(
+    program: tuple[Instruction, ...], target: str, num_devices: int, fifo_bytes: int, position: int
+) -> None:
+    rules = _rules(target, num_devices, fifo_bytes)
+    clocked = Clock(program, rules).token(position, slices=True)
+    _assert_equal(clocked, predict_token(program, {}, rules, position))
+    for unit in Unit:
+        stalled = sum(cycles for (who, _), cycles in clocked.stalls.items() if who is unit)
+        assert clocked.busy[unit] + stalled == clocked.cycles
+
+
+@settings(max_examples=50, deadline=None)
+@given(program=_program(), at=st.integers(0, 100), tried=st.integers(1, 20))
+def test_what_was_tried_leaves_no_trace(program: tuple[Instruction, ...], at: int, tried: int) -> None:
+    rules = _rules("lpu-3280", 2, 1 << 16)
+    board = Scoreboard(rules, 100)
+    demands = [board.show(instr) for instr in program]
+    plain, trying = Prediction(rules), Prediction(rules)
+    for index, demand in enumerate(demands):
+        if index == at:
+            ahead = demands[index : index + tried]
+            mark = trying.mark()
+            last = trying.trial(ahead)
+            assert [trying.append(each) for each in ahead][-1] == last
+            trying.rollback(mark)
+        assert trying.append(demand) == plain.append(demand)
+    assert trying.times == plain.times
+    assert trying.cycles == plain.cycles
+
+
+def test_a_chain_on_one_unit_takes_the_sum_of_its_parts() -> None:
+    """No stall but the first: the one case that can be added up by hand."""
+    rules = _rules("lpu-3280", 1, 1 << 20)
+    timing = rules.target.timing
+    chain = [instruction("vadd", dst=0, a=0, b=64, length=640) for _ in range(5)]
+    times = predict_token((*chain, instruction("hlt")), {}, rules, 0).times
+    cycles = 640 // timing.vxe_lanes
+    starts = [timing.issue_cycles + index * (cycles + timing.vxe_latency_cycles) for index in range(5)]
+    assert [each.start for each in times[:5]] == starts
+    assert all(b.start == a.ready for a, b in pairwise(times[:5]))
