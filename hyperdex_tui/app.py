@@ -1,9 +1,11 @@
-"""The app: registers themes, owns the launcher of compiles, and routes between screens."""
+"""The app: themes, the clipboard, the launcher of compiles, the remembered state, and routes between screens."""
 
 from __future__ import annotations
 
 import gc
+import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +18,7 @@ from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
+    CopyText,
     OpenCompile,
     OpenGenerate,
     OpenInstructions,
@@ -25,10 +28,11 @@ from hyperdex_tui.messages import (
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.models import ModelsScreen
-from hyperdex_tui.settings import Settings, load_settings, save_settings, settings_path
-from hyperdex_tui.themes import THEMES, other_theme
+from hyperdex_tui.state import Place, load_state, save_state, state_path
+from hyperdex_tui.themes import THEMES, next_theme
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.command import Provider
 
 _BUG_EXIT_CODE = 70
@@ -47,7 +51,7 @@ class HyperDexApp(App[None]):
     Args:
         prefix: folder of all models.
         model_id: model to put the cursor on.
-        settings_file: where choices are kept; None: the user's own file.
+        state_file: where theme and place are kept between two starts; None: the user's own file.
     """
 
     TITLE = "HyperDex"
@@ -56,21 +60,25 @@ class HyperDexApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[Any]] = {lambda: _key_commands()}
 
-    def __init__(self, prefix: Path, model_id: str = "", settings_file: Path | None = None) -> None:
-        self._settings_file = settings_file or settings_path()
-        self._settings = load_settings(self._settings_file)
+    def __init__(self, prefix: Path, model_id: str = "", state_file: Path | None = None) -> None:
+        self._state_file = state_file or state_path()
+        self._state, self._complaint = load_state(self._state_file)
         super().__init__()
         self.prefix = prefix
         self.launcher = Launcher(prefix)
-        self._model_id = model_id
+        self._place = Place("models", model_id) if model_id else self._state.place(self.launcher.prefix)
+        self._is_asked = bool(model_id)
         for theme in THEMES:
             self.register_theme(theme)
         known = {theme.name for theme in THEMES}
-        self.theme = self._settings.theme if self._settings.theme in known else THEMES[0].name
+        self.theme = self._state.theme if self._state.theme in known else THEMES[0].name
 
     def get_default_screen(self) -> Screen[None]:
         """The models."""
-        return ModelsScreen(self.prefix, self._model_id)
+        place = self._place
+        return ModelsScreen(
+            self.prefix, place.model_id, self._is_asked, place.filter if place.screen == "models" else ""
+        )
 
     def on_mount(self) -> None:
         """A closed terminal or a polite kill ends the app in order; compiles go on by themselves."""
@@ -86,6 +94,27 @@ class HyperDexApp(App[None]):
     def on_ready(self) -> None:
         """What the start made stays: the collector need not look at it again and again."""
         gc.freeze()
+        if self._complaint:
+            self.notify(self._complaint, severity="warning", markup=False)
+        self._return_to(self._place)
+
+    def _return_to(self, place: Place) -> None:
+        """Open the screen of the last run, if what it showed is still there."""
+        if self._is_asked or not place.model_id:
+            return
+        folder = Workspace(self.prefix).model(place.model_id)
+        for kind in (OpenInstructions, OpenMemory, OpenGenerate):
+            if kind.scope == place.screen and place.build in folder.builds():
+                self.post_message(kind(place.model_id, place.build))
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """Remember theme and place, then end."""
+        places = [screen.place for screen in self.screen_stack if isinstance(screen, AppScreen)]
+        if places:
+            place = next((place for place in reversed(places) if place.model_id), places[0])
+            self._state = self._state.with_place(self.launcher.prefix, place)
+        save_state(self._state_file, self._state)  # in vain where the folder is read-only: nothing to say at the end
+        super().exit(result, return_code, message)
 
     async def action_quit(self) -> None:
         """Quit; say what goes on without us."""
@@ -110,10 +139,32 @@ class HyperDexApp(App[None]):
         self._close_messages_no_wait()
 
     def action_switch_theme(self) -> None:
-        """Dark or light, remembered."""
-        self.theme = other_theme(self.theme)
-        self._settings = Settings(theme=self.theme)
-        save_settings(self._settings_file, self._settings)
+        """The next theme, remembered."""
+        self.theme = next_theme(self.theme)
+        self._state = replace(self._state, theme=self.theme)
+        if problem := save_state(self._state_file, self._state):
+            self.notify(f"the theme will not be remembered: {problem}", severity="warning", markup=False)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Ctrl+C in an input goes the same way as every copy."""
+        self._clipboard = text
+        self.on_copy_text(CopyText(text, "the selection"))
+
+    def on_copy_text(self, message: CopyText) -> None:
+        """Send a text to the clipboard and say what was done."""
+        self.run_worker(self._copy(message.text, message.what), group="copy")
+
+    async def _copy(self, text: str, what: str) -> None:
+        from hyperdex_tui.clipboard import copy
+
+        done = await copy(text, self._write, os.environ)
+        self.notify(f"{what}: {done.message}", severity="information" if done.sent else "warning", markup=False)
+
+    def _write(self, sequence: str) -> None:
+        """To the terminal, past the screen."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+            self._driver.flush()
 
     def action_help(self) -> None:
         """Keys of the current screen."""

@@ -17,7 +17,7 @@ class KeyCommands(Provider):
     def _commands(self) -> list[tuple[Key, str, Callable[[], Coroutine[Any, Any, Any]]]]:
         scope = str(getattr(self.screen, "scope", "app"))
         found: list[tuple[Key, str, Callable[[], Coroutine[Any, Any, Any]]]] = []
-        for name, owner in ((scope, self.screen), ("app", self.app)):
+        for name, owner in ((scope, self.screen), ("view", self.screen), ("app", self.app)):
             for key in keys_of(name):
                 if key.palette:
                     run = partial(owner.run_action, key.action)

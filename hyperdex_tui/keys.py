@@ -1,7 +1,7 @@
 """THE key table: bindings, key bar, help screen and command palette all read it.
 
-A key belongs to a scope: "app" (everywhere), "list" (any list) or the name of
-a screen. The same key may mean different things on different screens; within
+A key belongs to a scope: "app" (everywhere), "view" (any screen with rows to
+copy), "list" (any list) or the name of a screen. The same key may mean different things on different screens; within
 one scope it means one thing.
 """
 
@@ -47,7 +47,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("app", "q", "quit", "", "Quit; a running compile goes on and can be attached again"),
     Key("app", "ctrl+p", "command_palette", "", "Open the command palette", "Ctrl+P", False),
-    Key("app", "f2", "switch_theme", "", "Switch between the dark and the light theme", "F2"),
+    Key("view", "y", "copy", "", "Copy the row, or the marked rows, to the clipboard (OSC 52, works over SSH)"),
+    Key("view", "Y", "copy_cell", "", "Choose one cell of the row and copy it"),
+    Key("view", "e", "export", "", "Write the rows, or the marked ones, to a file: text, CSV or JSON"),
+    Key("app", "f2", "switch_theme", "", "Next theme: dark, light, high contrast", "F2"),
     Key("list", "down,j", "cursor_down", "", "Next line", "j ↓", False),
     Key("list", "up,k", "cursor_up", "", "Previous line", "k ↑", False),
     Key("list", "pagedown,ctrl+f,ctrl+d", "page_down", "", "One page down", "PgDn ^F", False),
@@ -55,6 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("list", "home,g", "first", "", "First line", "g Home", False),
     Key("list", "end,G", "last", "", "Last line", "G End", False),
     Key("list", "enter", "choose", "", "Open what the cursor is on", "Enter", False),
+    Key("list", "v", "mark", "", "Mark rows from here to the cursor; v or Esc ends it", "v", False),
     Key("models", "enter", "open", "open", "Open the instructions of a build, or compile a model without one", "Enter"),
     Key("models", "slash", "filter", "filter", "Show only models whose name contains a text", "/"),
     Key("models", "a", "add", "add", "Compile a model of the Hugging Face Hub by its id"),
@@ -103,11 +107,17 @@ KEYS: tuple[Key, ...] = (
     Key("prompt", "escape", "app.back", "close", "Close the prompt", "Esc", False),
     Key("ask", "y,enter", "yes", "yes", "Yes", "y", False),
     Key("ask", "n,escape", "no", "no", "No", "n", False),
+    Key("cells", "enter,y", "choose", "copy", "Copy the cell", "Enter", False),
+    Key("cells", "escape", "close", "close", "Close", "Esc", False),
+    Key("export", "enter", "write", "write", "Write the file", "Enter", False),
+    Key("export", "tab", "next_format", "format", "Next format", "Tab", False),
+    Key("export", "escape", "close", "close", "Close, or stop writing", "Esc", False),
     Key("help", "escape,q,question_mark", "close", "close", "Close", "Esc", False),
 )
 
 SCOPE_TITLES: dict[str, str] = {
     "app": "Everywhere",
+    "view": "Copy and export",
     "list": "Lists",
     "models": "Models",
     "compile": "Compile",
@@ -118,6 +128,8 @@ SCOPE_TITLES: dict[str, str] = {
     "generate": "Generate",
     "prompt": "Prompt line",
     "ask": "Question",
+    "cells": "Copy a cell",
+    "export": "Export",
     "help": "Help",
 }
 

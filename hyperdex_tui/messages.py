@@ -7,6 +7,8 @@ message never holds on to a file.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.message import Message
 from textual.widget import Widget
 
@@ -71,6 +73,8 @@ class OpenJobs(Message):
 class OpenInstructions(Message):
     """Show the program of a build, at `pc` or limited to a region when given."""
 
+    scope: ClassVar[str] = "instructions"
+
     def __init__(self, model_id: str, build: str, pc: int = -1, region: str = "") -> None:
         super().__init__()
         self.model_id = model_id
@@ -82,6 +86,8 @@ class OpenInstructions(Message):
 class OpenMemory(Message):
     """Show the memory map of a build, on `region` when given."""
 
+    scope: ClassVar[str] = "memory"
+
     def __init__(self, model_id: str, build: str, region: str = "") -> None:
         super().__init__()
         self.model_id = model_id
@@ -92,10 +98,21 @@ class OpenMemory(Message):
 class OpenGenerate(Message):
     """Show the generate screen of a build."""
 
+    scope: ClassVar[str] = "generate"
+
     def __init__(self, model_id: str, build: str) -> None:
         super().__init__()
         self.model_id = model_id
         self.build = build
+
+
+class CopyText(Message):
+    """Send a text to the clipboard; `what` it is goes into the answer."""
+
+    def __init__(self, text: str, what: str) -> None:
+        super().__init__()
+        self.text = text
+        self.what = what
 
 
 class GoBack(Message):

@@ -1,4 +1,4 @@
-"""Two themes. Chosen to stay apart in 256 colours; nothing is told by colour alone."""
+"""The themes. Chosen to stay apart in 256 colours; nothing is told by colour alone."""
 
 from __future__ import annotations
 
@@ -36,9 +36,26 @@ LIGHT = Theme(
     variables={"selected": "#d7d7ff", "selected-blurred": "#dadada", "muted": "#585858", "bar": "#e4e4e4"},
 )
 
-THEMES: tuple[Theme, ...] = (DARK, LIGHT)
+CONTRAST = Theme(
+    name="hyperdex-contrast",
+    primary="#87d7ff",
+    secondary="#ffffff",
+    accent="#ffff00",
+    success="#00ff00",
+    warning="#ffd700",
+    error="#ffafaf",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#000000",
+    dark=True,
+    variables={"selected": "#00005f", "selected-blurred": "#262626", "muted": "#d0d0d0", "bar": "#000000"},
+)
+
+THEMES: tuple[Theme, ...] = (DARK, LIGHT, CONTRAST)
 
 
-def other_theme(name: str) -> str:
-    """The theme to switch to from `name`."""
-    return LIGHT.name if name == DARK.name else DARK.name
+def next_theme(name: str) -> str:
+    """The theme after `name`, around the end."""
+    names = [theme.name for theme in THEMES]
+    return names[(names.index(name) + 1) % len(names)] if name in names else names[0]

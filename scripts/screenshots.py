@@ -118,7 +118,7 @@ def write_png(svg: Path, family: str, files: list[Path]) -> None:
 
 async def draw(out: Path, size: tuple[int, int], prefix: Path) -> list[Path]:
     """Run the app headless and write one SVG per stop of the tour."""
-    app = HyperDexApp(prefix, settings_file=prefix / "settings.json")
+    app = HyperDexApp(prefix, state_file=prefix / "state.json")
     written: list[Path] = []
 
     def shoot(name: str) -> None:

@@ -1,4 +1,4 @@
-"""What every screen shares: title bar, body, prompt line, key bar, and one meaning of Esc."""
+"""What every screen shares: title bar, body, prompt line, key bar, copying, and one meaning of Esc."""
 
 from __future__ import annotations
 
@@ -8,18 +8,32 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from hyperdex_tui.messages import GoBack
+from compiler.quantity import counted
+from hyperdex_tui.clipboard import LIMIT_BYTES
+from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import CopyText, GoBack
+from hyperdex_tui.state import Place
+from hyperdex_tui.tabular import Tabular, row_text
 from hyperdex_tui.widgets.bars import KeyBar, TitleBar
 from hyperdex_tui.widgets.painted import Painted
+from hyperdex_tui.widgets.row_list import RowList
 
 Severity = Literal["information", "warning", "error"]
 
 
 class AppScreen(Screen[None]):
-    """A full screen of the app. Subclasses set `scope` and compose a body."""
+    """A full screen of the app. Subclasses set `scope` and compose a body.
+
+    Attributes:
+        model_id, build: what it shows, "" where that is no model or build.
+        view_filter: the filter in force, remembered with the place.
+    """
 
     scope: ClassVar[str] = "app"
-    BINDINGS: ClassVar[list[BindingType]] = []
+    model_id = ""
+    build = ""
+    view_filter = ""
+    BINDINGS: ClassVar[list[BindingType]] = bindings("view")
     AUTO_FOCUS = "RowList"
 
     def __init__(self, trail: str, note: str = "") -> None:
@@ -70,11 +84,65 @@ class AppScreen(Screen[None]):
                 break
         return True
 
+    @property
+    def place(self) -> Place:
+        """Where the user is, for the next start."""
+        return Place(self.scope, self.model_id, self.build, self.view_filter)
+
+    @property
+    def table(self) -> Tabular | None:
+        """What copying and export are about: the list with the keyboard, else the first one."""
+        if isinstance(self.focused, RowList):
+            return self.focused
+        return next(iter(self.query(RowList)), None)
+
+    def _rows(self) -> Tabular | None:
+        table = self.table
+        if table is None or not table.row_count():
+            self.say("no rows here to copy or export", "warning")
+            return None
+        return table
+
+    def action_copy(self) -> None:
+        """The marked rows, else the row under the cursor, as tab-separated text."""
+        if table := self._rows():
+            rows = table.marked or range(table.cursor, table.cursor + 1)
+            if len(rows) > LIMIT_BYTES:  # a row has a byte at least: make no text of millions
+                self.say(f"{len(rows):,} rows are too many for a clipboard: e writes them to a file", "warning")
+                return
+            text = "\n".join(row_text(table.cells(index)) for index in rows)
+            self.post_message(CopyText(text, counted(len(rows), "row")))
+            self.action_unmark()
+
+    def action_unmark(self) -> bool:
+        """End marking; False when nothing was marked."""
+        return sum(listing.unmark() for listing in self.query(RowList)) > 0
+
+    def action_copy_cell(self) -> None:
+        """Choose a cell of the row and copy it."""
+        from hyperdex_tui.screens.cells import CellScreen
+
+        if table := self._rows():
+            self.app.push_screen(CellScreen(table.columns(), table.cells(table.cursor)), self._copy_chosen)
+
+    def _copy_chosen(self, text: str | None) -> None:
+        if text:
+            self.post_message(CopyText(text, "1 cell"))
+
+    def action_export(self) -> None:
+        """Write the rows to a file."""
+        from hyperdex_tui.screens.export import ExportScreen
+
+        if table := self._rows():
+            words = (*self.model_id.split("/"), self.build, table.table_name)
+            stem = "-".join(word for word in words if word)
+            self.app.push_screen(ExportScreen(table, stem), lambda wrote: self.say(wrote) if wrote else None)
+
     def step_back(self) -> bool:
         """Undo the last narrowing of the view; False when there is nothing left but to leave."""
         return False
 
     def action_back(self) -> None:
-        """Esc: the prompt, then the narrowing, then the screen."""
-        if not self.close_prompt() and not self.step_back():
+        """Esc: the prompt, then the marks, then the narrowing, then the screen."""
+        if not self.close_prompt() and not self.action_unmark() and not self.step_back():
             self.post_message(GoBack())

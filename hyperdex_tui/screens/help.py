@@ -23,7 +23,7 @@ class KeyList(RowList):
 
     def __init__(self, scope: str) -> None:
         super().__init__(id="key-list")
-        scopes = [scope, *(["list"] if scope not in _WITHOUT_LIST else []), "app"]
+        scopes = [scope, *(["list"] if scope not in _WITHOUT_LIST else []), "view", "app"]
         self._rows: list[str | Key] = []
         for name in dict.fromkeys(scopes):
             self._rows += (SCOPE_TITLES[name], *keys_of(name))

@@ -25,6 +25,7 @@ from hyperdex_tui.messages import (
     RowMoved,
 )
 from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.state import Place
 from hyperdex_tui.widgets.model_list import ModelList
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
@@ -33,17 +34,25 @@ _WATCH_S = 1.0
 
 
 class ModelsScreen(AppScreen):
-    """The list, a detail pane below it, and the actions on a model or build."""
+    """The list, a detail pane below it, and the actions on a model or build.
+
+    Args:
+        prefix: folder of all models.
+        model_id: model to put the cursor on.
+        is_asked: whether the user named that model: one that is not here is compiled then.
+        filter_text: filter to begin with.
+    """
 
     scope = "models"
     BINDINGS: ClassVar[list[BindingType]] = bindings("models")
 
-    def __init__(self, prefix: Path, model_id: str = "") -> None:
+    def __init__(self, prefix: Path, model_id: str = "", is_asked: bool = False, filter_text: str = "") -> None:
         super().__init__("Models", note=f"prefix {prefix}")
         self._prefix = prefix
         self._select = model_id
+        self._is_asked = is_asked
         self._models: tuple[ModelEntry, ...] = ()
-        self._filter = ""
+        self.view_filter = filter_text
 
     def compose_body(self) -> ComposeResult:
         """List and detail."""
@@ -68,12 +77,18 @@ class ModelsScreen(AppScreen):
         if any(model.job for model in models):  # look again until it is done; otherwise nothing ticks
             self.set_timer(_WATCH_S, self._watch)
         listing = self.query_one(ModelList)
-        listing.show(models, self._filter)
+        listing.show(models, self.view_filter)
         if self._select:
             wanted, self._select = self._select, ""
-            if not listing.select(wanted):
+            if not listing.select(wanted) and self._is_asked:
                 self.say(f"{wanted} is not here yet: choose how to compile it")
                 self.post_message(OpenCompile(wanted))
+
+    @property
+    def place(self) -> Place:
+        """The model under the cursor, and the filter."""
+        model = self.query_one(ModelList).current_model
+        return Place(self.scope, model.model_id if model is not None else "", "", self.view_filter)
 
     def on_row_moved(self, event: RowMoved) -> None:
         """Show the details of the row."""
@@ -160,7 +175,7 @@ class ModelsScreen(AppScreen):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.open_prompt("filter", "filter ", self._filter, "part of a model id")
+        self.open_prompt("filter", "filter ", self.view_filter, "part of a model id")
 
     def action_add(self) -> None:
         """Type a model id."""
@@ -169,7 +184,7 @@ class ModelsScreen(AppScreen):
     def on_line_changed(self, event: LineChanged) -> None:
         """Filter while typing."""
         if event.purpose == "filter":
-            self._filter = event.text
+            self.view_filter = event.text
             self.query_one(ModelList).show(self._models, event.text)
 
     def on_line_entered(self, event: LineEntered) -> None:
@@ -187,8 +202,8 @@ class ModelsScreen(AppScreen):
 
     def step_back(self) -> bool:
         """Clear the filter."""
-        if not self._filter:
+        if not self.view_filter:
             return False
-        self._filter = ""
+        self.view_filter = ""
         self.query_one(ModelList).show(self._models, "")
         return True

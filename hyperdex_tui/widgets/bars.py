@@ -41,6 +41,10 @@ class TitleBar(Painted):
         )
 
 
+_WITHOUT_HELP = ("ask", "cells", "export", "help", "generate", "prompt")
+"""Scopes in which `?` is text or leads nowhere."""
+
+
 class KeyBar(Painted):
     """The keys of a screen, as many as fit; `?` is always among them."""
 
@@ -54,9 +58,7 @@ class KeyBar(Painted):
         self.refresh()
 
     def _shown(self, width: int) -> list[Key]:
-        tail = (
-            [] if self.scope in ("ask", "help", "generate", "prompt") else [key for key in keys_of("app") if key.label]
-        )
+        tail = [] if self.scope in _WITHOUT_HELP else [key for key in keys_of("app") if key.label]
         room = width - sum(_room(key) for key in tail)
         shown: list[Key] = []
         for key in keys_of(self.scope):

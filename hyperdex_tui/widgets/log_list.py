@@ -25,7 +25,7 @@ class LogList(RowList):
             return
         at_end = self.cursor >= self._shown - 1
         self._lines, self._shown = lines, len(lines)
-        self.rows_changed(len(lines) - 1 if at_end else self.cursor)
+        self.rows_changed(len(lines) - 1 if at_end and not self.marked else self.cursor, same_rows=True)
 
     def row_count(self) -> int:
         """Lines."""

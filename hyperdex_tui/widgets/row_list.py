@@ -1,8 +1,9 @@
 """A list that draws only the rows in sight, whatever its length.
 
 Subclasses say how many rows there are and what row `i` looks like; the list
-keeps cursor and scroll position. A cursor step inside the window repaints two
-rows; nothing else is computed.
+keeps cursor, scroll position and the range of marked rows. A cursor step
+inside the window repaints two rows; nothing else is computed. A list is a
+`Tabular`: what it shows can be copied and exported.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from textual.strip import Strip
 
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import RowChosen, RowMoved
+from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _WHEEL_ROWS = 3
@@ -34,6 +36,7 @@ class RowList(Painted, can_focus=True):
         super().__init__(id=id)
         self.cursor = 0
         self.top = 0
+        self._anchor = -1
 
     def row_count(self) -> int:
         """Rows in the list."""
@@ -52,6 +55,33 @@ class RowList(Painted, can_focus=True):
         return (line(("Nothing here.", "dim")),)
 
     @property
+    def table_name(self) -> str:
+        """Words for the name of an exported file."""
+        return (self.id or "list").replace("-list", "")
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, for copying and export; subclasses name what their rows hold."""
+        return ("text",)
+
+    def cells(self, index: int) -> tuple[Cell, ...]:
+        """Values of row `index`, whole and uncut, one per column."""
+        return ("".join(text for text, _ in self.row(index, max(self.size.width - 2, 78))).strip(),)
+
+    @property
+    def marked(self) -> range:
+        """Rows from where marking began to the cursor; empty when none are marked."""
+        if not 0 <= self._anchor < self.row_count():
+            return range(0)
+        return range(min(self._anchor, self.cursor), max(self._anchor, self.cursor) + 1)
+
+    def unmark(self) -> bool:
+        """End marking; False when nothing was marked."""
+        had, self._anchor = bool(self.marked), -1
+        if had:
+            self.refresh()
+        return had
+
+    @property
     def _head_rows(self) -> int:
         return 1 if self.heading(self.size.width) else 0
 
@@ -60,8 +90,15 @@ class RowList(Painted, can_focus=True):
         """Rows in sight."""
         return max(1, self.size.height - self._head_rows)
 
-    def rows_changed(self, cursor: int | None = None) -> None:
-        """The rows are others now: put the cursor somewhere legal and repaint."""
+    def rows_changed(self, cursor: int | None = None, *, same_rows: bool = False) -> None:
+        """The rows are others now: put the cursor somewhere legal and repaint.
+
+        Args:
+            cursor: where to put it; None leaves it where it is.
+            same_rows: the old rows are still there, with more behind them: marks stay.
+        """
+        if not same_rows:
+            self._anchor = -1
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, self.row_count() - 1))
         self._keep_in_sight()
         self.refresh()
@@ -77,7 +114,9 @@ class RowList(Painted, can_focus=True):
         if self._keep_in_sight():
             self.refresh(Region(0, head, self.size.width, self.size.height - head))
         else:
-            rows = (before - self.top + head, index - self.top + head)
+            low, high = min(before, index), max(before, index)
+            touched = range(low, high + 1) if self.marked else (low, high)
+            rows = (row - self.top + head for row in touched)
             self.refresh(*(Region(0, y, self.size.width, 1) for y in rows if 0 <= y < self.size.height))
         self.post_message(RowMoved(self, index))
 
@@ -108,11 +147,11 @@ class RowList(Painted, can_focus=True):
             return self.paint(lines[at] if 0 <= at < len(lines) else (), width)
         if index >= count:
             return self.paint((), width)
-        over = ""
-        marked = index == self.cursor and (self.has_focus or self.marks_blurred)
-        if marked:
-            over = "cursor" if self.has_focus else "cursor-blurred"
-        mark = ("▶ ", "accent") if marked else ("  ", "dim")  # the cursor shows without colour too
+        over, mark = "", ("  ", "dim")
+        if index == self.cursor and (self.has_focus or self.marks_blurred):
+            over, mark = "cursor" if self.has_focus else "cursor-blurred", ("▶ ", "accent")  # shows without colour too
+        elif index in self.marked:
+            over, mark = "cursor-blurred", ("▌ ", "accent")
         return self.paint((mark, *self.row(index, width - 2)), width, over)
 
     def on_focus(self) -> None:
@@ -171,6 +210,11 @@ class RowList(Painted, can_focus=True):
     def action_last(self) -> None:
         """Last row."""
         self.move_to(self.row_count() - 1)
+
+    def action_mark(self) -> None:
+        """Begin marking at the cursor, or end it."""
+        if not self.unmark() and self.row_count():
+            self._anchor = self.cursor
 
     def action_choose(self) -> None:
         """Open the row under the cursor."""

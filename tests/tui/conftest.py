@@ -27,7 +27,9 @@ class TextFile(SingleFileSnapshotExtension):
 @pytest.fixture(autouse=True)
 def _own_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the developer's settings nor their terminal reach a test."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.delenv("STY", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
@@ -48,7 +50,7 @@ def built(prefix: Path) -> ModelFolder:
 def make_app(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeApp:
     """The app on the prefix, by a relative path, so that the screen says the same everywhere."""
     monkeypatch.chdir(tmp_path)
-    return lambda: HyperDexApp(prefix.relative_to(tmp_path), settings_file=tmp_path / "settings.json")
+    return lambda: HyperDexApp(prefix.relative_to(tmp_path), state_file=tmp_path / "state.json")
 
 
 @pytest.fixture(params=[(80, 24), (200, 50)], ids=["80x24", "200x50"])

@@ -13,13 +13,14 @@ from textual.widgets import Input
 import hyperdex_tui.screens
 from hyperdex_tui.app import HyperDexApp
 from hyperdex_tui.keys import KEYS, SCOPE_TITLES, Key, keys_of
+from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.bars import KeyBar, _room
 from hyperdex_tui.widgets.row_list import RowList
 
 
 def owners() -> dict[str, type]:
     """Which class carries out the actions of each scope."""
-    found: dict[str, type] = {"app": HyperDexApp, "list": RowList, "prompt": Input}
+    found: dict[str, type] = {"app": HyperDexApp, "view": AppScreen, "list": RowList, "prompt": Input}
     for module in pkgutil.iter_modules(hyperdex_tui.screens.__path__):
         for item in vars(importlib.import_module(f"hyperdex_tui.screens.{module.name}")).values():
             if isinstance(item, type) and issubclass(item, Screen) and "scope" in vars(item) and item.scope != "app":
@@ -45,7 +46,7 @@ def test_a_key_means_one_thing_within_a_scope(scope: str) -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("scope", [scope for scope in SCOPE_TITLES if scope not in ("app", "list")])
+@pytest.mark.parametrize("scope", [scope for scope in SCOPE_TITLES if scope not in ("app", "view", "list")])
 def test_every_labelled_key_fits_the_bar_of_80_columns(scope: str) -> None:
     wanted = [key for key in keys_of(scope) if key.label]
     bar = KeyBar(scope)
