@@ -4,6 +4,7 @@
 #   test         run the test suite
 #   quick        run the everyday subset of it
 #   check        formatting, lint, types, import contracts, tests
+#   torture      inject every kind of fault, print what came of it (15 minutes)
 #   bench        measure time and memory, write docs/performance.md
 #   screenshots  redraw screenshots/
 #   docs         regenerate docs/isa.md from the instruction table
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: run test quick check bench screenshots docs install install-dev clean help
+.PHONY: run test quick check bench torture screenshots docs install install-dev clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,6 +37,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+torture: $(VENV)/.installed-dev
+	$(BIN)/python -m torture $(ARGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench $(ARGS)

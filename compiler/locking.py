@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import BinaryIO
 
 from compiler.errors import BusyError
-from compiler.publish import explain, make_folder
+from compiler.publish import explain, make_folder, publish_file
 from compiler.sanitize import one_line
 
 LOCK_NAME = ".lock"
@@ -80,13 +81,11 @@ def _write_holder(folder: Path) -> None:
         "pid": os.getpid(),
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    target = folder / HOLDER_NAME
-    aside = folder / f"{HOLDER_NAME}.{os.getpid()}"
-    try:
-        aside.write_text(json.dumps(holder), encoding="utf-8")
-        aside.replace(target)
-    except OSError as error:
-        raise explain(error, target) from error
+
+    def write(file: BinaryIO) -> None:
+        file.write(json.dumps(holder).encode())
+
+    publish_file(folder / HOLDER_NAME, write, in_prefix=True)
 
 
 def _owner() -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from compiler import __version__
@@ -214,8 +214,10 @@ def _generate(
     folder: ModelFolder, build: str, plan: Plan, options: CompileOptions, params: Manifest, report: Reporter
 ) -> None:
     """Phase 4; `params` is the manifest of the parameters that the program belongs to."""
+    from compiler.artifacts.manifest import FileEntry
     from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import write_inst_build
+    from compiler.checkpoint.small_files import hash_small_files
     from compiler.graph.activations import activation_table
     from compiler.isa.encode import encode_program
     from compiler.workspace import publish_folder
@@ -231,6 +233,7 @@ def _generate(
             lmu_elements=plan.lmu_elements,
             num_layers=plan.graph.num_layers,
             param_fingerprint=params.fingerprint,
+            sources=tuple(FileEntry(*astuple(file)) for file in hash_small_files(folder.ckpt)),
         )
     )
     reason = reason_to_build(folder.inst(build), manifest)

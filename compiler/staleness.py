@@ -17,6 +17,7 @@ from typing import Any
 from compiler.artifacts.manifest import MANIFEST, Manifest
 from compiler.checkpoint.converted import CONFIG_NAME, MODEL_NAME
 from compiler.checkpoint.fingerprint import STATE_NAME
+from compiler.checkpoint.small_files import hash_small_files
 from compiler.errors import HyperDexError
 from compiler.publish import sha256_file
 from compiler.sanitize import one_line
@@ -113,7 +114,20 @@ def stale_build(folder: ModelFolder, build: str, checkpoint: CheckpointState | N
     state = checkpoint or checkpoint_state(folder)
     if state.fingerprint not in ("", param.checkpoint_fingerprint):
         return "the checkpoint was converted again since"
-    return state.stale
+    return state.stale or _changed_source(folder, inst)
+
+
+def _changed_source(folder: ModelFolder, inst: Manifest) -> str:
+    """The first of the small files that is not what the program was made from."""
+    try:
+        found = {(file.name, file.size, file.sha256) for file in hash_small_files(folder.ckpt)}
+    except HyperDexError as error:
+        return str(error)
+    differ = {name for name, *_ in found ^ {(file.name, file.size, file.sha256) for file in inst.sources}}
+    if not differ:
+        return ""
+    gone = min(differ) not in {name for name, *_ in found}
+    return f"{min(differ)} {'is gone' if gone else 'changed'}"
 
 
 def _stale_checkpoint(folder: ModelFolder, converted: ReadJson) -> str:

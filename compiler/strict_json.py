@@ -1,12 +1,13 @@
 """Strict reading of the JSON files of a build: every field typed, bounded and named in the error.
 
 Bytes -> `Fields`, whose getters return a checked value or raise ArtifactError.
-Unknown fields are ignored, so that a later version may add some. Standard
-library only.
+Unknown fields are ignored, so that a later version may add some. A sealed object
+carries a hash of itself, so that any flipped bit shows. Standard library only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from compiler.sanitize import one_line
 
 RECOMPILE = "compile the model again"
 """What the user can do about a build that cannot be read."""
+
+_SEAL = "sha256"
 
 
 def _refuse_constant(text: str) -> NoReturn:
@@ -47,6 +50,32 @@ def dump_object(value: Mapping[str, object]) -> bytes:
     return (json.dumps(value, separators=(",", ":"), allow_nan=False) + "\n").encode("utf-8")
 
 
+def seal_object(value: Mapping[str, object]) -> bytes:
+    """Write one JSON object like `dump_object`, with a hash of all its fields as the last one."""
+    return dump_object({**value, _SEAL: hashlib.sha256(dump_object(value)).hexdigest()})
+
+
+def check_seal(content: bytes, fields: Fields, advice: str = RECOMPILE) -> None:
+    """Check that `content` is what `seal_object` wrote, byte for byte.
+
+    Args:
+        content: the whole file.
+        fields: the object in it.
+        advice: what the user can do about damage.
+
+    Raises:
+        ArtifactError: it was changed.
+    """
+    document = fields.document()
+    claimed = document.pop(_SEAL, None)
+    try:
+        sound = claimed is not None and seal_object(document) == content
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise ArtifactError(f"{fields.where} is damaged: its content does not match its own hash", advice)
+
+
 class Fields:
     """One JSON object with the place it came from."""
 
@@ -70,6 +99,10 @@ class Fields:
     def has(self, name: str) -> bool:
         """Whether the field is there."""
         return name in self._value
+
+    def document(self) -> dict[str, object]:
+        """The object itself, unchecked; a new dictionary of its fields."""
+        return dict(self._value)
 
     def names(self) -> tuple[str, ...]:
         """The names of all fields."""

@@ -15,6 +15,7 @@ from compiler.pipeline import CompileOptions, compile_model
 from compiler.staleness import checkpoint_state, stale_build
 from compiler.workspace import ModelFolder, Workspace
 from hyperdex_tui.backend.inventory import read_model
+from tests.sealed import sealed
 
 BUILD = "u55c-1x"
 
@@ -101,18 +102,29 @@ def test_a_changed_checkpoint_is_stale_and_so_are_its_builds_for_every_reader(
 
 def test_what_was_not_changed_is_not_stale(folder: ModelFolder) -> None:
     assert (checkpoint_state(folder).stale, stale_build(folder, BUILD)) == ("", "")
-    path = folder.ckpt / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()), indent=7, sort_keys=True))
     for file in folder.ckpt.iterdir():
         os.utime(file, ns=(1, 1))
     assert (checkpoint_state(folder).stale, stale_build(folder, BUILD)) == ("", "")
+
+
+def test_small_files_make_the_program_stale_and_not_the_checkpoint(folder: ModelFolder) -> None:
+    config = folder.ckpt / "config.json"
+    original = config.read_bytes()
+    config.write_text(json.dumps(json.loads(original), indent=7, sort_keys=True))
+    assert (checkpoint_state(folder).stale, stale_build(folder, BUILD)) == ("", "config.json changed")
+    config.write_bytes(original)
+    tokenizer = folder.ckpt / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes() + b" ")
+    assert (checkpoint_state(folder).stale, stale_build(folder, BUILD)) == ("", "tokenizer.json changed")
+    tokenizer.unlink()
+    assert stale_build(folder, BUILD) == "tokenizer.json is gone"
 
 
 def test_a_build_without_one_half_or_with_another_s_is_stale(folder: ModelFolder) -> None:
     manifest = folder.param(BUILD) / "manifest.json"
     content = manifest.read_text()
     fingerprint = json.loads(content)["fingerprint"]
-    manifest.write_text(content.replace(fingerprint, "a" * len(fingerprint), 1))
+    manifest.write_bytes(sealed({**json.loads(content), "fingerprint": "a" * len(fingerprint)}))
     assert stale_build(folder, BUILD) == "the program belongs to other parameters"
     manifest.write_text("[]")
     assert "manifest.json" in stale_build(folder, BUILD)

@@ -71,10 +71,12 @@ def memory_map_from_json(content: bytes, where: str = "memory_map.json") -> Memo
 
 
 def check_format(fields: Fields, newest: int) -> None:
-    """Refuse a file of a newer format."""
+    """Refuse a file of another format than the newest."""
     version = fields.integer("format_version", 1, 1 << 31)
     if version > newest:
         raise ArtifactError(f"{fields.where} has format {version}, newer than {newest}", "update this program")
+    if version < newest:
+        raise ArtifactError(f"{fields.where} has format {version}, this program reads {newest}", RECOMPILE)
 
 
 def _region_to_json(region: Region) -> dict[str, object]:

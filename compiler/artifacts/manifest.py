@@ -1,8 +1,8 @@
 """manifest.json: what a build is made from and which files it consists of.
 
 `Manifest` <-> bytes, and the names of the files. A manifest is written last,
-so a folder without one is not a build. It holds no time and no path: two
-compiles of the same inputs give the same bytes.
+so a folder without one is not a build; it carries a hash of itself. It holds no
+time and no path: two compiles of the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from compiler.artifacts.layout import check_format
 from compiler.dtypes import BUILD_DTYPES, DType, build_dtype
 from compiler.errors import ArtifactError
 from compiler.memory_map import MAX_DEVICES
-from compiler.strict_json import RECOMPILE, Fields, dump_object, load_object
+from compiler.strict_json import RECOMPILE, Fields, check_seal, load_object, seal_object
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MEMORY_MAP = "memory_map.json"
 DEBUG = "debug.json"
@@ -73,6 +73,7 @@ class Manifest:
         lmu_elements: size of the vector register file.
         num_layers: decoder layers.
         param_fingerprint: fingerprint of the parameter build it belongs to.
+        sources: the small files of the checkpoint as they were: config, tokenizer, generation settings.
     """
 
     kind: str
@@ -94,6 +95,7 @@ class Manifest:
     lmu_elements: int = 0
     num_layers: int = 0
     param_fingerprint: str = ""
+    sources: tuple[FileEntry, ...] = ()
 
     def to_json(self) -> bytes:
         """The content of manifest.json; equal manifests give equal bytes."""
@@ -120,16 +122,17 @@ class Manifest:
                 "lmu_elements": self.lmu_elements,
                 "num_layers": self.num_layers,
                 "param_fingerprint": self.param_fingerprint,
+                "sources": [asdict(entry) for entry in self.sources],
             }
-        return dump_object(value | {"files": [asdict(entry) for entry in self.files]})
+        return seal_object(value | {"files": [asdict(entry) for entry in self.files]})
 
     @staticmethod
     def from_json(content: bytes, kind: str, where: str = MANIFEST) -> Manifest:
         """Read what `to_json` wrote.
 
         Raises:
-            ArtifactError: not JSON, of a newer format, of another kind, or a
-                field is missing, of the wrong type or out of range.
+            ArtifactError: not JSON, of another format, of another kind, a field is missing,
+                of the wrong type or out of range, or anything was changed since it was written.
         """
         fields = load_object(content, where)
         check_format(fields, FORMAT_VERSION)
@@ -148,9 +151,12 @@ class Manifest:
             fingerprint=fields.text("fingerprint", 200),
             checkpoint_fingerprint=fields.text("checkpoint_fingerprint", 200),
             passes=fields.texts("passes", 1000),
-            files=_entries(fields),
+            files=_entries(fields, "files"),
         )
-        return _with_program(manifest, fields) if kind == "inst" else manifest
+        if kind == "inst":
+            manifest = _with_program(manifest, fields)
+        check_seal(content, fields)
+        return manifest
 
     def entry(self, name: str) -> FileEntry:
         """The entry of the file called `name`.
@@ -174,12 +180,13 @@ def _with_program(manifest: Manifest, fields: Fields) -> Manifest:
         lmu_elements=fields.integer("lmu_elements", 1, _MAX_LMU_ELEMENTS),
         num_layers=fields.integer("num_layers", 0, 1 << 20),
         param_fingerprint=fields.text("param_fingerprint", 200),
+        sources=_entries(fields, "sources"),
     )
 
 
-def _entries(fields: Fields) -> tuple[FileEntry, ...]:
+def _entries(fields: Fields, list_name: str) -> tuple[FileEntry, ...]:
     entries = []
-    for item in fields.objects("files", 10_000):
+    for item in fields.objects(list_name, 10_000):
         name, sha256 = item.text("name"), item.text("sha256")
         if not _NAME.fullmatch(name):
             raise ArtifactError(f"{item.where}: name {name!r} is not a plain file name", RECOMPILE)
@@ -187,5 +194,5 @@ def _entries(fields: Fields) -> tuple[FileEntry, ...]:
             raise ArtifactError(f"{item.where}: sha256 {sha256!r} is not 64 hex digits", RECOMPILE)
         entries.append(FileEntry(name, item.integer("size", 0, _MAX_FILE_BYTES), sha256))
     if len({entry.name for entry in entries}) != len(entries):
-        raise ArtifactError(f"{fields.where}: files lists a name twice", RECOMPILE)
+        raise ArtifactError(f"{fields.where}: {list_name} lists a name twice", RECOMPILE)
     return tuple(entries)

@@ -42,8 +42,9 @@ def reason_to_build(folder: Path, wanted: Manifest) -> str:
     except ArtifactError as error:
         return str(error)
     if found.fingerprint != wanted.fingerprint:
-        changed = [name for name in _TOLD if getattr(found, name) != getattr(wanted, name)]
-        return f"{', '.join(changed).replace('_', ' ')} changed" if changed else "its inputs changed"
+        changed = [name.replace("_", " ") for name in _TOLD if getattr(found, name) != getattr(wanted, name)]
+        changed += sorted({entry.name for entry in {*found.sources} ^ {*wanted.sources}})
+        return f"{', '.join(changed)} changed" if changed else "its inputs changed"
     if replace(found, files=(), tables=()) != wanted:
         return f"{MANIFEST} is not what was written"
     return _damage(folder, found)

@@ -14,6 +14,7 @@ from compiler.checkpoint.converted import MODEL_NAME, ConvertedModel, ConvertedT
 from compiler.checkpoint.fingerprint import check_model_file
 from compiler.dtypes import DType
 from compiler.errors import ArtifactError
+from compiler.header import HEADER_BYTES
 from compiler.rounding import Stored, cast, storage
 from compiler.sanitize import one_line
 
@@ -67,6 +68,24 @@ class ModelFile:
                 f"{MODEL_NAME} is damaged: tensor {one_line(name, 160)!r} does not match its checksum",
                 "compile the model again with --force",
             )
+
+    def check_all(self) -> None:
+        """Read every byte of the file and compare it with what was written.
+
+        Raises:
+            ArtifactError: naming the tensor that does not match, or the gap that is not empty.
+        """
+        end = HEADER_BYTES
+        for name, tensor in self._tensors.items():
+            if tensor.tied_to:
+                continue
+            if self._content[end : tensor.offset].any():
+                raise ArtifactError(
+                    f"{MODEL_NAME} is damaged: the gap before tensor {one_line(name, 160)!r} is not empty",
+                    "compile the model again with --force",
+                )
+            self.check(name)
+            end = tensor.offset + tensor.bytes
 
 
 def open_model(folder: Path) -> ModelFile:

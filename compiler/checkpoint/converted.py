@@ -17,7 +17,7 @@ from compiler.checkpoint.tensors import MAX_DIMENSION, MAX_RANK, element_count
 from compiler.dtypes import BUILD_DTYPES, DType, build_dtype
 from compiler.errors import ArtifactError, UnsupportedModelError
 from compiler.header import HEADER_BYTES
-from compiler.strict_json import RECOMPILE, Fields, dump_object, load_object
+from compiler.strict_json import RECOMPILE, Fields, check_seal, load_object, seal_object
 
 CONFIG_NAME = "hyperdex_config.json"
 MODEL_NAME = "hyperdex_model.bin"
@@ -124,7 +124,7 @@ def dump_converted(model: ConvertedModel) -> bytes:
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in model.files],
         "fingerprint": model.fingerprint,
     }
-    return dump_object({**document, "sha256": _own_hash(document)})
+    return seal_object(document)
 
 
 def load_converted(folder: Path) -> ConvertedModel | None:
@@ -142,24 +142,19 @@ def load_converted(folder: Path) -> ConvertedModel | None:
         content = path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
-    fields = load_object(content, CONFIG_NAME)
+    fields = load_object(content, str(path))
     version = fields.integer("format_version", 0, 1 << 31)
     if version != FORMAT_VERSION:
         raise ArtifactError(f"{path} has format version {version}, this tool reads {FORMAT_VERSION}", RECOMPILE)
-    document = json.loads(content)
-    canonical = dump_object(document) == content  # one way to write each number
-    claimed = document.pop("sha256", None)
-    if not canonical or claimed != _own_hash(document):
-        raise ArtifactError(f"{path} is damaged: its content does not match its own hash", RECOMPILE)
-    return _model(fields, document)
+    check_seal(content, fields)
+    return _model(fields)
 
 
-def _model(fields: Fields, document: Mapping[str, Mapping[str, object]]) -> ConvertedModel:
-    fields.nested("config")
+def _model(fields: Fields) -> ConvertedModel:
     model = ConvertedModel(
         tool_version=fields.text("tool_version", 100),
         architecture=fields.text("architecture", 200),
-        config=document["config"],
+        config=fields.nested("config").document(),
         tensors=tuple(_tensor(item) for item in fields.objects("tensors", _MAX_ITEMS)),
         files=tuple(_file(item) for item in fields.objects("files", _MAX_ITEMS)),
         fingerprint=_digest(fields, "fingerprint"),
@@ -228,7 +223,3 @@ def _tensor_fields(tensor: ConvertedTensor) -> dict[str, object]:
         "crc32": tensor.crc32,
         "tied_to": tensor.tied_to,
     }
-
-
-def _own_hash(document: Mapping[str, object]) -> str:
-    return hashlib.sha256(dump_object(document)).hexdigest()

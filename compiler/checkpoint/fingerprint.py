@@ -7,7 +7,6 @@ file is a cache: damaged or missing, it is written anew.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +22,6 @@ from compiler.publish import publish_file
 from compiler.strict_json import dump_object, load_object
 
 STATE_NAME = "hyperdex_state.json"
-_HASH_BYTES = 4 << 20
 _MAX_FILES = 10_000
 
 
@@ -97,7 +95,7 @@ def _source_files(folder: Path) -> tuple[SourceFile, ...]:
     shards = find_shards(folder)
     files = shards.files if shards.index is None else (*shards.files, shards.index)
     known = _known_hashes(folder)
-    hashed = [(file, known.get(_key(file)) or _sha256(file)) for file in files]
+    hashed = [(file, known.get(_key(file)) or file.sha256()) for file in files]
     if any(_key(file) not in known for file in files):
         remember_hashes(folder, hashed)
     return tuple(SourceFile(file.name, file.size, sha256) for file, sha256 in hashed)
@@ -119,18 +117,6 @@ def _known_hashes(folder: Path) -> Mapping[tuple[str, int, int], str]:
         }
     except (ArtifactError, OSError):
         return {}
-
-
-def _sha256(file: RegularFile) -> str:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(min(_HASH_BYTES, file.size)))
-    with file.open() as opened:
-        for begin in range(0, file.size, _HASH_BYTES):
-            piece = buffer[: min(_HASH_BYTES, file.size - begin)]
-            opened.read_into(piece, begin)
-            digest.update(piece)
-        opened.check_unchanged()
-    return digest.hexdigest()
 
 
 def _config(folder: Path) -> dict[str, object]:

@@ -64,11 +64,13 @@ def _run(workspace: Workspace) -> int:
     from compiler.cli.tokenizer import Tokenizer
     from compiler.demo import DEMO_MODEL_ID, DEMO_PROMPTS, install_demo
     from compiler.pipeline import CompileOptions, compile_model
+    from compiler.workspace import lock
 
     narrator = PlainNarrator(sys.stdout)
     folder = workspace.model(DEMO_MODEL_ID)
     narrator.info(f"{DEMO_MODEL_ID}, the bundled model, on {NUM_DEVICES} {TARGET} devices, in {folder.path}")
-    install_demo(folder.ckpt)
+    with lock(folder):
+        install_demo(folder.ckpt)
     options = CompileOptions(num_devices=NUM_DEVICES, target=TARGET, offline=True)
     build = compile_model(workspace, DEMO_MODEL_ID, options, narrator)
 

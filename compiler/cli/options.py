@@ -110,11 +110,18 @@ def _check_readable(folder: ModelFolder) -> None:
 
 
 def place_demo(folder: ModelFolder) -> bool:
-    """Put the bundled model into its folder when that is the one asked for; whether it is."""
+    """Put the bundled model into its folder when that is the one asked for; whether it is.
+
+    Raises:
+        BusyError: somebody else compiles it.
+        UsageError, CapacityError: the folder cannot be written.
+    """
     from compiler.demo import DEMO_MODEL_ID, install_demo
+    from compiler.workspace import lock
 
     if folder.model_id != DEMO_MODEL_ID:
         return False
     if not (folder.ckpt / "config.json").is_file():
-        install_demo(folder.ckpt)
+        with lock(folder):
+            install_demo(folder.ckpt)
     return True

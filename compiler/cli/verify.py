@@ -37,7 +37,7 @@ class Check:
 @click.option("--reference", is_flag=True, help="Also run it beside transformers on the same checkpoint.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(model_id: str, prefix: Path | None, build: str | None, reference: bool, as_json: bool) -> None:
-    """Check a build of MODEL_ID: files, hashes, memory map, program. Exit code 6 when it is damaged."""
+    """Check a build of MODEL_ID: files, hashes, checkpoint, memory map, program. Exit code 6 when it is damaged."""
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     checks = verify_build(folder, name)
@@ -59,6 +59,7 @@ def command(model_id: str, prefix: Path | None, build: str | None, reference: bo
 def verify_build(folder: ModelFolder, name: str) -> list[Check]:
     """Every check of one build; when its files cannot even be opened, that one alone."""
     from compiler.artifacts.reader import open_build
+    from compiler.cli.intact import check_checkpoint
 
     try:
         build = open_build(folder.param(name), folder.inst(name))
@@ -68,6 +69,7 @@ def verify_build(folder: ModelFolder, name: str) -> list[Check]:
     return [
         Check("files", True, f"{files} files with headers, sizes and fingerprints that belong together"),
         _attempt("hashes", lambda: _hashes(build)),
+        _attempt("checkpoint", lambda: check_checkpoint(folder, build.manifest)),
         _attempt("map", lambda: _memory_map(folder, build)),
         _attempt("program", lambda: _program(build)),
         _attempt("debug", lambda: f"{len(build.debug.nodes)} nodes, {len(build.debug.labels)} labels"),

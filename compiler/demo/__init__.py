@@ -43,6 +43,8 @@ def demo_folder() -> Path:
 def install_demo(folder_ckpt: Path) -> None:
     """Copy the demo checkpoint into a model's `ckpt` folder; files already equal stay untouched.
 
+    The caller holds the lock of the model, where others may compile it.
+
     config.json is written last, so that it stands only beside whole weights.
 
     Raises:
@@ -60,4 +62,4 @@ def install_demo(folder_ckpt: Path) -> None:
         def write(file: BinaryIO, content: bytes = content) -> None:
             file.write(content)
 
-        publish_file(target, write)
+        publish_file(target, write, in_prefix=True)

@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 from compiler.checkpoint.regular_file import find_file
+from compiler.checkpoint.small_files import SMALL_NAMES
 from compiler.errors import CheckpointError
 from compiler.hub.selection import (
     CONFIG_NAME,
     INDEX_LIMIT_BYTES,
-    SMALL_NAMES,
     WEIGHT_NAMES,
     is_index,
     shards_of,

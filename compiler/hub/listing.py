@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compiler.checkpoint.small_files import SMALL_NAMES
 from compiler.errors import HubError, UnsupportedModelError, UsageError
 from compiler.hub.client import Client
 from compiler.hub.record import Digest, HubFile
@@ -16,7 +17,6 @@ from compiler.hub.refusals import Request, malformed
 from compiler.hub.selection import (
     CONFIG_NAME,
     INDEX_LIMIT_BYTES,
-    SMALL_NAMES,
     check_names,
     is_index,
     shards_of,

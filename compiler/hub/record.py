@@ -7,17 +7,17 @@ unchanged; any other is hashed.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from compiler.errors import ArtifactError
 from compiler.publish import publish_file, sha256_file
-from compiler.strict_json import Fields, load_object
+from compiler.strict_json import Fields, check_seal, load_object, seal_object
 
 RECORD_NAME = "hyperdex_download.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _LIMIT_BYTES = 16 << 20
 _MAX_FILES = 10_000
@@ -108,20 +108,36 @@ def read_record(ckpt: Path) -> Record | None:
     incomplete download of nothing known.
     """
     try:
-        with (ckpt / RECORD_NAME).open("rb") as file:
-            fields = load_object(file.read(_LIMIT_BYTES), RECORD_NAME)
-        fields.integer("format_version", FORMAT_VERSION, FORMAT_VERSION)
-        return Record(
-            model_id=fields.text("model_id"),
-            requested=fields.text("requested"),
-            revision=fields.text("revision"),
-            complete=fields.integer("complete", 0, 1) == 1,
-            files=tuple(_recorded_file(entry) for entry in fields.objects("files", _MAX_FILES)),
-        )
-    except FileNotFoundError:
-        return None
+        return load_record(ckpt)
     except (OSError, ArtifactError):
         return Record("", "", "", complete=False, files=())
+
+
+def load_record(ckpt: Path) -> Record | None:
+    """Return the record in a folder; None when there is none.
+
+    Raises:
+        ArtifactError: it is damaged, or of another version.
+        OSError: it cannot be read.
+    """
+    path = ckpt / RECORD_NAME
+    if not os.path.lexists(path):
+        return None
+    if not path.is_file():
+        raise ArtifactError(f"{path} is not a file", "remove it")
+    with path.open("rb") as file:
+        content = file.read(_LIMIT_BYTES)
+    fields = load_object(content, RECORD_NAME)
+    fields.integer("format_version", FORMAT_VERSION, FORMAT_VERSION)
+    record = Record(
+        model_id=fields.text("model_id"),
+        requested=fields.text("requested"),
+        revision=fields.text("revision"),
+        complete=fields.integer("complete", 0, 1) == 1,
+        files=tuple(_recorded_file(entry) for entry in fields.objects("files", _MAX_FILES)),
+    )
+    check_seal(content, fields, "run the compile again without --offline")
+    return record
 
 
 def _recorded_file(fields: Fields) -> RecordedFile:
@@ -140,10 +156,10 @@ def _recorded_file(fields: Fields) -> RecordedFile:
 def write_record(ckpt: Path, record: Record) -> None:
     """Publish `record` in a folder."""
     fields = {"format_version": FORMAT_VERSION, **asdict(record), "complete": int(record.complete)}
-    text = json.dumps(fields, indent=1) + "\n"
+    content = seal_object(fields)
 
     def write(file: BinaryIO) -> None:
-        file.write(text.encode())
+        file.write(content)
 
     publish_file(ckpt / RECORD_NAME, write, in_prefix=True)
 

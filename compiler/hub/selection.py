@@ -19,21 +19,6 @@ CONFIG_NAME = "config.json"
 CONFIG_LIMIT_BYTES = 16 << 20
 INDEX_LIMIT_BYTES = 64 << 20
 
-SMALL_NAMES = (
-    CONFIG_NAME,
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.json",
-    "chat_template.jinja",
-)
-"""Everything but the weights; only CONFIG_NAME must exist."""
-
 WEIGHT_NAMES = (
     "model.safetensors",
     "model.safetensors.index.json",

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from compiler.artifacts.manifest import Manifest
+from compiler.artifacts.manifest import FileEntry, Manifest
 from compiler.artifacts.reader import read_manifest
 from compiler.artifacts.reuse import reason_to_build
+from tests.sealed import sealed
 
 Folders = tuple[Path, Path]
 
@@ -63,9 +64,11 @@ def test_a_manifest_edited_in_place_is_noticed(folders: Folders) -> None:
     asked, path = wanted(folders[1]), folders[1] / "manifest.json"
     sound = json.loads(path.read_text())
     for change in ({"vocab_size": 71}, {"eos_token_ids": []}, {"lmu_elements": 64}):
-        path.write_text(json.dumps({**sound, **change}))
+        path.write_bytes(sealed({**sound, **change}))
         assert reason_to_build(folders[1], asked) == "manifest.json is not what was written"
-    path.write_text(json.dumps({**sound, "files": sound["files"][1:]}))
+    path.write_text(json.dumps({**sound, "vocab_size": 71}))
+    assert "does not match its own hash" in reason_to_build(folders[1], asked)
+    path.write_bytes(sealed({**sound, "files": sound["files"][1:]}))
     assert reason_to_build(folders[1], asked) == "manifest.json lists other files than were written"
 
 
@@ -75,6 +78,7 @@ def test_a_manifest_edited_in_place_is_noticed(folders: Folders) -> None:
         ({"eos_token_ids": (1,)}, "eos token ids changed"),
         ({"max_length": 32, "passes": ()}, "max length, passes changed"),
         ({"num_layers": 7}, "its inputs changed"),
+        ({"sources": (FileEntry("tokenizer.json", 3, "ab"),)}, "tokenizer.json changed"),
     ],
 )
 def test_other_inputs_are_named(folders: Folders, change: dict[str, object], reason: str) -> None:

@@ -42,7 +42,7 @@ def test_without_a_tokenizer_the_ids_are_the_text(prefix: Path, capsys: pytest.C
     assert _generate(prefix, *IDS) == 0
     told = capsys.readouterr()
     assert told.out == ",".join(str(token) for token in expected) + "\n"
-    assert told.err == ""
+    assert told.err.count("\n") == 1 and "is stale: tokenizer.json is gone" in told.err
 
 
 def test_a_broken_tokenizer_matters_only_where_one_is_needed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,11 +51,13 @@ def test_a_broken_tokenizer_matters_only_where_one_is_needed(prefix: Path, capsy
     assert _generate(prefix, *IDS) == 0
     told = capsys.readouterr()
     assert told.out == ",".join(str(token) for token in expected) + "\n"
-    assert told.err.startswith("hyperdex: warning: ") and told.err.count("\n") == 1
+    stale, broken = told.err.splitlines()
+    assert "is stale: tokenizer.json changed" in stale and broken.startswith("hyperdex: warning: ")
     for arguments in (["to be"], [*IDS, "--stop", "x"]):
         assert _generate(prefix, *arguments) == 3
         told = capsys.readouterr()
-        assert told.err.startswith("hyperdex: error: ") and "tokenizer" in told.err and told.err.count("\n") == 1
+        last = told.err.splitlines()[-1]
+        assert last.startswith("hyperdex: error: ") and "tokenizer" in last and told.err.count("\n") == 2
         assert "Error" not in told.err and "Exception" not in told.err
 
 

@@ -14,6 +14,7 @@ from compiler.hub import read_config
 from compiler.workspace import ModelFolder
 from tests.hub.conftest import CONFIG, MODEL, SHARDED, WHOLE, get
 from tests.hub.local_hub import LocalHub
+from tests.sealed import sealed
 
 REPLACEMENTS: dict[str, Callable[[Path], object]] = {
     "a folder, expected a regular file": Path.mkdir,
@@ -118,7 +119,7 @@ def test_a_download_that_is_not_whole_says_what_is_missing_offline(hub: LocalHub
     assert "(tokenizer.json changed or missing)" in str(both(folder, offline=True))
     path = folder.ckpt / "hyperdex_download.json"
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "requested": "v1"}))
+    path.write_bytes(sealed({**record, "requested": "v1"}))
     assert "not revision main)" in str(both(folder, offline=True))
     path.write_text(json.dumps({**record, "complete": 0}))
     assert "its download was interrupted" in str(both(folder, offline=True))
