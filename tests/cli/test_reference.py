@@ -16,6 +16,7 @@ from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.header import HEADER_BYTES
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import ModelFolder, Workspace
+from tests.sealed import sealed
 
 
 def build_demo(prefix: Path, num_devices: int = 1, dtype: str = "float16") -> tuple[ModelFolder, str]:
@@ -41,7 +42,7 @@ def damage(folder: ModelFolder, build: str, name: str, row: int, col: int) -> No
     for entry in manifest["files"]:
         if entry["name"] == path.name:
             entry["sha256"] = hashlib.sha256(content).hexdigest()
-    (param / "manifest.json").write_text(json.dumps(manifest))
+    (param / "manifest.json").write_bytes(sealed(manifest))
 
 
 @pytest.mark.parametrize(("num_devices", "dtype"), [(1, "float16"), (2, "bfloat16"), (1, "float32")])

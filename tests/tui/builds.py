@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 
-from compiler.artifacts.manifest import Manifest
+from compiler.artifacts.manifest import FileEntry, Manifest
 from compiler.artifacts.writer import write_inst_build, write_param_manifest
+from compiler.checkpoint.small_files import hash_small_files
 from compiler.debug_info import DebugInfo, Node, PassReport
 from compiler.dtypes import FLOAT16
 from compiler.isa.encode import Instruction, encode_program, instruction
@@ -43,6 +45,7 @@ def make_model(prefix: Path, model_id: str = MODEL, build: str = BUILD, layers: 
         "inst", "0.1.0", model_id, "main", "u55c", 1, FLOAT16, 256, "e" * 64, "c" * 64,
         vocab_size=512, architecture="LlamaForCausalLM", lmu_elements=4096, num_layers=layers,
         param_fingerprint="f" * 64,
+        sources=tuple(FileEntry(*astuple(file)) for file in hash_small_files(folder.ckpt)),
     )  # fmt: skip
     write_inst_build(folder.inst(build), inst, encode_program(instructions), (), debug)
     return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 from compiler.demo import DEMO_MODEL_ID
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.inventory import DEMO_ID, ModelEntry, read_inventory, read_model
+from tests.sealed import sealed
 from tests.tui.builds import BUILD
 
 
@@ -36,7 +37,7 @@ def test_a_changed_checkpoint_makes_a_build_stale(built: ModelFolder) -> None:
 
 def test_a_program_for_other_parameters_is_stale(built: ModelFolder) -> None:
     path = built.inst(BUILD) / "manifest.json"
-    path.write_text(path.read_text().replace("f" * 64, "a" * 64))
+    path.write_bytes(sealed(json.loads(path.read_text().replace("f" * 64, "a" * 64))))
     assert "parameters" in read_model(built).builds[0].stale
 
 
