@@ -175,6 +175,22 @@ def recover_folder(parent: Path) -> None:
                 recover(parent / entry.name[1 : entry.name.rindex(mark)])
 
 
+def discard_folder(final: Path) -> None:
+    """Make a folder vanish at once, then free its space; a crash in between leaves what the next `recover` removes.
+
+    Raises:
+        UsageError: it cannot be removed.
+    """
+    with _explained(final):
+        aside = final.parent / f".{final.name}.tmp-{secrets.token_hex(4)}"
+        final.rename(aside)
+        sync_folder(final.parent)
+        if aside.is_symlink():
+            aside.unlink()
+        else:
+            shutil.rmtree(aside)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable, where the file system knows how."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_SCALES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+_SCALES = ((10**15, "PB"), (10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def bytes_text(count: int) -> str:
@@ -16,3 +16,12 @@ def bytes_text(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A count and its noun: `1 tensor`, `2 tensors`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def parameters_text(count: int) -> str:
+    """A number of parameters as models are known by: `1.3 B`, `125 M`; "-" when unknown."""
+    for scale, name in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= scale:
+            value = count / scale
+            return f"{value:.0f} {name}" if value >= 99.5 else f"{value:.3g} {name}"
+    return str(count) if count else "-"

@@ -20,6 +20,7 @@ from compiler.checkpoint.fingerprint import STATE_NAME
 from compiler.checkpoint.small_files import hash_small_files
 from compiler.errors import HyperDexError
 from compiler.publish import sha256_file
+from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
 from compiler.workspace import ModelFolder
 
@@ -49,7 +50,7 @@ def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
         if not path.is_file():
             return ReadJson({}, f"{path.name} is not a regular file" if path.exists() else "")
         if path.stat().st_size > limit:
-            return ReadJson({}, f"{path.name} is larger than {limit >> 20} MiB")
+            return ReadJson({}, f"{path.name} is larger than {bytes_text(limit)}")
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ReadJson({})

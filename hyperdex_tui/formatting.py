@@ -1,42 +1,27 @@
 """Numbers and text for a terminal: bytes, rates, durations, cells cut to a width.
 
-Byte counts use binary units (1 KiB = 1024 bytes), as the devices' memory does.
+Byte counts are decimal (1 kB = 1000 bytes), as on the command line, at the hub
+and in bandwidths.
 """
 
 from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
-_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def bytes_text(count: float) -> str:
-    """`count` bytes with three significant digits, e.g. `1.21 MiB`."""
-    value = float(count)
-    for unit in _BYTE_UNITS:
-        if abs(value) < 1000 or unit == _BYTE_UNITS[-1]:
-            return f"{value:.0f} B" if unit == "B" else f"{_three_digits(value)} {unit}"
-        value /= 1024
-    raise AssertionError("the last unit returns")
-
-
-def _three_digits(value: float) -> str:
-    if abs(value) >= 99.95:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+from compiler.quantity import bytes_text
 
 
 def amount_text(count: float, unit: str) -> str:
     """`count` of `unit`, where "bytes" is scaled and anything else is counted."""
     short = "instr" if unit == "instructions" else unit
-    return bytes_text(count) if unit == "bytes" else f"{count:,.0f} {short}"
+    return bytes_text(round(count)) if unit == "bytes" else f"{count:,.0f} {short}"
 
 
 def rate_text(rate: float, unit: str) -> str:
     """A throughput, or "" while unknown."""
     if rate <= 0:
         return ""
-    return f"{bytes_text(rate)}/s" if unit == "bytes" else f"{rate:,.0f}/s"
+    return f"{bytes_text(round(rate))}/s" if unit == "bytes" else f"{rate:,.0f}/s"
 
 
 def seconds_text(seconds: float) -> str:

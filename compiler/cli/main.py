@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "map": "Memory map of a build.",
     "generate": "Run a build on the emulator and print what it says.",
     "verify": "Check a build: hashes, memory map, program.",
+    "search": "Models of the Hugging Face Hub by a part of their name.",
+    "delete": "Delete builds; the checkpoint stays.",
     "diff": "What two builds of a model differ in.",
     "doctor": "What this machine has: versions, space, cards, hub.",
 }

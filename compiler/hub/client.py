@@ -74,7 +74,7 @@ class Client:
 
         def ask() -> Any:
             try:
-                with _printable_log():
+                with printable_log():
                     return api.model_info(
                         model_id, revision=revision, files_metadata=True, timeout=self.patience.timeout_s
                     )
@@ -90,7 +90,7 @@ class Client:
         def ask() -> Any:
             try:
                 url = hf_hub_url(request.model_id, request.file, revision=request.revision, endpoint=self.endpoint)
-                with _printable_log():
+                with printable_log():
                     return get_hf_file_metadata(url, token=self.token or False, timeout=self.patience.timeout_s)
             except Exception as error:  # requests', httpx's or the client's own, by version
                 raise explain_client(error, request) from None
@@ -238,7 +238,8 @@ class _Printable(logging.Filter):
 
 
 @contextmanager
-def _printable_log() -> Iterator[None]:
+def printable_log() -> Iterator[None]:
+    """Make what the hub's own client logs in the block printable."""
     logger, only_printable = logging.getLogger(_CLIENT_LOGGER), _Printable()
     logger.addFilter(only_printable)
     try:

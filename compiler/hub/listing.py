@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from compiler.checkpoint.small_files import SMALL_NAMES
 from compiler.errors import HubError, UnsupportedModelError, UsageError
+from compiler.hub.card import CARD_NAME
 from compiler.hub.client import Client
 from compiler.hub.record import Digest, HubFile
 from compiler.hub.refusals import Request, malformed
@@ -68,7 +69,7 @@ def make_plan(client: Client, model_id: str, revision: str | None) -> Plan:
     if CONFIG_NAME not in siblings:
         raise UnsupportedModelError(f"{model_id} has no {CONFIG_NAME}", "choose a repository of a transformers model")
     entry = weights_entry(siblings, model_id)
-    names = [name for name in SMALL_NAMES if name in siblings] + [entry]
+    names = [name for name in (*SMALL_NAMES, CARD_NAME) if name in siblings] + [entry]
     if is_index(entry):
         index = _hub_file(client, siblings[entry], pinned)
         raw = client.read(client.request(model_id, commit, entry), INDEX_LIMIT_BYTES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.errors import HyperDexError
+from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
 from compiler.staleness import CheckpointState, checkpoint_state, stale_build
 from compiler.workspace import ModelFolder, Workspace, parse_build_name
@@ -170,7 +171,7 @@ def read_json(path: Path) -> tuple[dict[str, object], str]:
     """The object in a file, and what is wrong with it; a missing file is empty and fine."""
     try:
         if path.stat().st_size > _JSON_LIMIT:
-            return {}, f"{path.name} is larger than {_JSON_LIMIT >> 20} MiB"
+            return {}, f"{path.name} is larger than {bytes_text(_JSON_LIMIT)}"
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, ""

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from compiler.errors import HyperDexError
+from compiler.quantity import bytes_text
 from compiler.target import TARGET_NAMES, load_target
 from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, add_estimates, plan_fit
 from hyperdex_tui.backend.jobs import JobSpec, Launcher
-from hyperdex_tui.formatting import bytes_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenRun
 from hyperdex_tui.screens.base import AppScreen

@@ -18,7 +18,8 @@ from textual.worker import Worker
 
 from compiler.errors import HyperDexError
 from compiler.publish import explain, publish_file
-from hyperdex_tui.formatting import bytes_text, wrap
+from compiler.quantity import bytes_text
+from hyperdex_tui.formatting import wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.tabular import FORMATS, Cell, Tabular, written
 from hyperdex_tui.widgets.bars import KeyBar

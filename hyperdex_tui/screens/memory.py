@@ -11,8 +11,8 @@ from textual.binding import BindingType
 
 from compiler.errors import HyperDexError
 from compiler.memory_map import MemoryMap, Region
+from compiler.quantity import bytes_text
 from hyperdex_tui.backend.memory import SORTS, device_bytes, open_memory_map, select
-from hyperdex_tui.formatting import bytes_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import LineChanged, LineEntered, OpenGenerate, OpenInstructions, RowChosen, RowMoved
 from hyperdex_tui.screens.base import AppScreen

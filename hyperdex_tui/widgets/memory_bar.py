@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
+from compiler.quantity import bytes_text
 from hyperdex_tui.backend.memory import FREE, LETTERS, KindTotal, bar_runs, cells_of, totals
-from hyperdex_tui.formatting import bytes_text, percent_text
+from hyperdex_tui.formatting import percent_text
 from hyperdex_tui.widgets.painted import Line, Pane, Span, line, line_width
 
 _LEGEND_ROWS = 2

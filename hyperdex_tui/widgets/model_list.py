@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from compiler.quantity import bytes_text
 from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry
-from hyperdex_tui.formatting import bytes_text, pad, pad_left
+from hyperdex_tui.formatting import pad, pad_left
 from hyperdex_tui.widgets.painted import Line, Span, line
 from hyperdex_tui.widgets.row_list import RowList
 

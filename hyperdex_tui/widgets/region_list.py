@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
+from compiler.quantity import bytes_text
 from hyperdex_tui.backend.memory import LETTERS, device_bytes
-from hyperdex_tui.formatting import bytes_text, cut_left, pad, pad_left
+from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 

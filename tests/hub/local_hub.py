@@ -1,7 +1,7 @@
 """A small model hub on 127.0.0.1 that can be told to misbehave.
 
-It answers the two routes the compiler uses, `/api/models/ID[/revision/REV]` and
-`/ID/resolve/REV/FILE`, the second with byte ranges. A `Fault` changes the answer
+It answers the three routes the compiler uses: `/api/models?search=...`,
+`/api/models/ID[/revision/REV]` and `/ID/resolve/REV/FILE`, the last with byte ranges. A `Fault` changes the answer
 to the requests whose path contains its text, as often as it says.
 """
 
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "a" * 40
 LARGE_SUFFIXES = (".safetensors", ".bin")
@@ -68,6 +68,7 @@ class LocalHub:
     def __init__(self) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.commits: dict[str, str] = {}
+        self.details: dict[str, dict[str, object]] = {}
         self.private: set[str] = set()
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
@@ -96,6 +97,13 @@ class LocalHub:
                 fault.times -= 1
                 return fault
         return None
+
+    def search(self, query: dict[str, list[str]]) -> list[object]:
+        """What the API finds: `details` of the models whose id contains the words."""
+        words = query.get("search", [""])[0].casefold()
+        limit = int(query.get("limit", ["1000"])[0])
+        found = [{"id": name, **more} for name, more in self.details.items() if words in name.casefold()]
+        return [self.edit_listing(dict(entry)) for entry in found[:limit]]
 
     def listing(self, model_id: str) -> object:
         """What the API says about a repository."""
@@ -158,6 +166,8 @@ def _route_to(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
                 hub.stopping.wait(20)
             elif fault.status:
                 self.refuse(fault.status, fault.headers)
+            elif path == "/api/models":
+                self.answer_json(hub.search(parse_qs(urlsplit(self.path).query)))
             elif path.startswith("/api/models/"):
                 self.answer_listing(path.removeprefix("/api/models/"), token)
             elif "/resolve/" in path:
@@ -184,11 +194,15 @@ def _route_to(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
         def answer_listing(self, rest: str, token: str) -> None:
             model_id, _, revision = rest.partition("/revision/")
             if self.known(model_id, revision or "main", token):
-                body = json.dumps(hub.listing(model_id)).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
+                self.answer_json(hub.listing(model_id))
+
+        def answer_json(self, content: object) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):  # a search may be cancelled
                 self.wfile.write(body)
 
         def answer_file(self, path: str, token: str, fault: Fault) -> None:

@@ -98,7 +98,7 @@ async def test_an_existing_file_is_replaced_only_when_asked_twice(
         await press(pilot, "e")
         app.screen.query_one(Input).value = "mine.csv"
         await press(pilot, "enter")
-        assert target.read_text() == "precious" and "exists, 8 B" in text(app)
+        assert target.read_text() == "precious" and "exists, 8 bytes" in text(app)
         app.screen.query_one(Input).value = "mine.txt"
         app.screen.query_one(Input).value = "mine.csv"  # another name was typed in between: asked anew
         await press(pilot, "enter")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hyperdex_tui.formatting import bytes_text, cut, cut_left, pad, pad_left, percent_text, seconds_text, wrap
+from hyperdex_tui.formatting import cut, cut_left, pad, pad_left, percent_text, seconds_text, wrap
 
 WIDE = st.text(alphabet=st.sampled_from("ab c.日本…é"), max_size=40)
 WIDTHS = st.integers(0, 50)
@@ -36,19 +36,6 @@ def test_wrapped_lines_fit(text: str, width: int, limit: int) -> None:
     lines = wrap(text, width, limit)
     assert len(lines) <= limit
     assert all(cell_len(line) <= width for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [(0, "0 B"), (999, "999 B"), (1000, "0.98 KiB"), (1536, "1.50 KiB"), (1 << 34, "16.0 GiB"), (999 << 20, "999 MiB")],
-)
-def test_bytes_have_three_digits(count: int, shown: str) -> None:
-    assert bytes_text(count) == shown
-
-
-@given(st.integers(0, 1 << 60))
-def test_bytes_fit_nine_cells(count: int) -> None:
-    assert len(bytes_text(count)) <= 9
 
 
 @pytest.mark.parametrize(

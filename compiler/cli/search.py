@@ -1,0 +1,50 @@
+"""`hyperdex search`: models of the hub by a part of their name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from compiler.hub.search import FoundModel
+
+
+@click.command(name="search")
+@click.argument("query", metavar="QUERY")
+@click.option("--limit", default=20, show_default=True, metavar="K", help="Models at most, 1-50.")
+@click.option("--offline", is_flag=True, help="Never ask the hub: say that it may not be asked.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(query: str, limit: int, offline: bool, as_json: bool) -> None:
+    """List text-generation models of the hub whose name contains QUERY, most downloaded first.
+
+    Each says whether its architecture is one this compiler handles, its size, licence and who may download it.
+    """
+    from compiler.graph.architectures import SUPPORTED
+    from compiler.hub.search import search_models
+
+    found = search_models(query, limit=limit, offline=offline, on_message=lambda text: click.echo(text, err=True))
+    names = {each.name for each in SUPPORTED}
+    if as_json:
+        models = [{**asdict(each), "is_supported": each.architecture in names} for each in found]
+        click.echo(json.dumps({"query": query, "models": models}))
+        return
+    if not found:
+        click.echo("the hub has no such text-generation model", err=True)
+    for line in _table(found, names):
+        click.echo(line)
+
+
+def _table(found: tuple[FoundModel, ...], supported: set[str]) -> list[str]:
+    from compiler.quantity import parameters_text
+
+    rows = [("MODEL", "ARCHITECTURE", "", "PARAMETERS", "DTYPE", "LICENCE", "ACCESS")] if found else []
+    for each in found:
+        access = "private" if each.is_private else f"gated ({each.gating})" if each.gating else "open"
+        known = "ok" if each.architecture in supported else "no" if each.architecture else "?"
+        size = parameters_text(each.parameters)
+        rows.append((each.model_id, each.architecture or "-", known, size, each.dtype, each.licence or "-", access))
+    widths = [max(len(row[column]) for row in rows) for column in range(7)] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
