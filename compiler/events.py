@@ -8,6 +8,7 @@ whole) and `seconds` since the job began.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar
@@ -142,31 +143,42 @@ def from_line(line: str) -> Record:
     """Read what `to_line` wrote; text fields come back printable.
 
     Raises:
-        ArtifactError: the line is not a record of this version.
+        ArtifactError: the line is not a record of this version, or a field is missing, of another type or out of
+            range: the file may come from anybody.
     """
     try:
         loaded = json.loads(line)
         version = loaded.pop("version")
         name = loaded.pop("event")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ArtifactError(f"not an event record: {one_line(line, 80)!r}") from None
-    if version != EVENT_VERSION or name not in _BY_NAME:
-        raise ArtifactError(f"event {name!r} of version {version!r} is not known here")
+    if type(version) is not int or version != EVENT_VERSION or not isinstance(name, str) or name not in _BY_NAME:
+        shown = f"{one_line(repr(name), 40)} of version {one_line(repr(version), 40)}"
+        raise ArtifactError(f"event {shown} is not known here")
     record: Callable[..., Record] = _BY_NAME[name]
-    known = {field.name for field in fields(_BY_NAME[name])}
+    known = {field.name: str(field.type) for field in fields(_BY_NAME[name])}
     try:
-        return record(**{key: _cleaned(value) for key, value in loaded.items() if key in known})
-    except (TypeError, ValueError):
-        raise ArtifactError(f"event {name!r} lacks a field: {one_line(line, 80)!r}") from None
+        made = record(**{key: _checked(value, known[key]) for key, value in loaded.items() if key in known})
+        if not -1 <= made.phase < len(PHASE_TITLES) or made.seconds < 0:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ArtifactError(f"event {name!r} has a wrong field or lacks one: {one_line(line, 80)!r}") from None
+    return made
 
 
-def _cleaned(value: object) -> object:
-    if isinstance(value, str):
+def _checked(value: object, kind: str) -> object:
+    """The value as a field of type `kind`, the name of one in the records above.
+
+    Raises:
+        ValueError, OverflowError: it is of another type, or not finite.
+    """
+    if kind == "str" and isinstance(value, str):
         return printable(value)
-    if isinstance(value, dict):
-        return SourceRef(
-            printable(str(value.get("module", ""))),
-            printable(str(value.get("tensor", ""))),
-            int(value.get("layer", -1)),
-        )
-    return value
+    if kind in ("int", "bool") and type(value).__name__ == kind:
+        return value
+    if kind == "float" and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
+        return value
+    if kind == "SourceRef" and isinstance(value, dict):
+        module, tensor = (_checked(value.get(name, ""), "str") for name in ("module", "tensor"))
+        return SourceRef(module, tensor, _checked(value.get("layer", -1), "int"))  # type: ignore[arg-type]
+    raise ValueError

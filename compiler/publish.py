@@ -28,8 +28,14 @@ _CHUNK_BYTES = 1 << 20
 _UNLOCKABLE_AGE_S = 86400.0
 """Where the file system has no locks, leftovers are removed when older than this."""
 
+_LEVELS = 3
+"""ORG, NAME and the folder of the builds: their names are made durable although an earlier run, which may have been
+killed, has made them."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EROFS})
+"""What a folder answers that cannot be synced, or need not be: it is not ours to write."""
 
 
 def sha256_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
@@ -70,7 +76,7 @@ def ensure_free_space(path: Path, needed_bytes: int) -> None:
 
 
 def make_folder(path: Path, *, in_prefix: bool = True) -> None:
-    """Create a folder and its parents where they do not exist.
+    """Create a folder and its parents where they do not exist, durably.
 
     Args:
         path: the folder.
@@ -80,9 +86,13 @@ def make_folder(path: Path, *, in_prefix: bool = True) -> None:
         UsageError: the place is read-only or taken by a file.
         CapacityError: the disk is full.
     """
-    _refuse_blocked(path)
+    place = _refuse_blocked(path)
     with _explained(path, in_prefix=in_prefix):
         path.mkdir(parents=True, exist_ok=True)
+        for level, parent in enumerate(path.absolute().parents):
+            if level >= _LEVELS and place.is_relative_to(parent) and place != parent:
+                break
+            sync_folder(parent)
 
 
 def ensure_writable(folder: Path) -> None:
@@ -119,11 +129,11 @@ def publish_file(path: Path, write: Callable[[BinaryIO], None], *, in_prefix: bo
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(path)
+                sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
 
 
 @contextmanager
@@ -192,13 +202,21 @@ def discard_folder(final: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the file system knows how."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Make the names in a folder durable, where the file system knows how.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    descriptor = -1
     try:
-        with suppress(OSError):
-            os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSYNCABLE:
+            raise
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _create(final: Path, *, folder: bool, in_prefix: bool = True) -> tuple[Path, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from torture import bit_flips, failed_writes, kill_points
+from torture import bit_flips, failed_writes, kill_points, power_loss
 from torture.forked import Commands, commands
 from torture.report import Effort, Row, format_table
 
@@ -18,6 +18,7 @@ FAULTS: dict[str, Callable[[Commands, Path, Effort], list[Row]]] = {
     "kill-points": kill_points.killed_at_operations,
     "kill-times": kill_points.killed_at_random_times,
     "failed-writes": failed_writes.failed_operations,
+    "power-loss": power_loss.power_lost,
     "bit-flips": bit_flips.flipped_bits,
 }
 

@@ -16,6 +16,7 @@ from compiler.graph.ir import Graph, Node, Parameter, Shape, Spread
 from compiler.isa.host import HostLayout
 from compiler.mapping.partition import Partition, Run, choose_partition
 from compiler.memory_map import BURST_BYTES, CHANNELS, MemoryMap, Region, Segment
+from compiler.quantity import bytes_text
 from compiler.source import SourceRef
 from compiler.target import DEVICE_LIMIT, Target, check_device_count
 
@@ -237,8 +238,8 @@ class _Layout:
 def _too_large(graph: Graph, target: Target, plan: MemoryPlan, max_length: int) -> str:
     return (
         f"{graph.architecture} does not fit on {plan.num_devices} x {target.name}: each device needs "
-        f"{_gigabytes(plan.bytes_per_device)} (weights {_gigabytes(plan.weight_bytes)}, caches "
-        f"{_gigabytes(plan.kv_bytes)} for {max_length} tokens) and has {_gigabytes(plan.capacity_bytes)}"
+        f"{bytes_text(plan.bytes_per_device)} (weights {bytes_text(plan.weight_bytes)}, caches "
+        f"{bytes_text(plan.kv_bytes)} for {max_length} tokens) and has {bytes_text(plan.capacity_bytes)}"
     )
 
 
@@ -246,7 +247,3 @@ def _advice(plan: MemoryPlan) -> str:
     if plan.smallest_fit:
         return f"the smallest number of devices that fits is {plan.smallest_fit}"
     return f"it does not fit on {DEVICE_LIMIT} devices either; lower --max-length or choose a larger target"
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"

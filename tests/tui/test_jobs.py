@@ -24,7 +24,8 @@ from compiler.events import (
     to_line,
 )
 from compiler.source import SourceRef
-from hyperdex_tui.backend.jobs import Follower, JobSpec, is_alive, job_file, list_jobs
+from compiler.workspace import Workspace
+from hyperdex_tui.backend.jobs import Follower, JobSpec, is_alive, job_file, list_jobs, running_job
 from hyperdex_tui.backend.progress import DONE, FAILED, RUNNING, SKIPPED, JobProgress
 
 STARTED = JobStarted(-1, 0.0, "example/tiny", "u55c-1x", 1234, "host", "2026-01-01T00:00:00")
@@ -155,3 +156,11 @@ def test_another_program_with_the_same_number_is_not_the_job() -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_pipe_in_place_of_a_job_file_is_not_waited_for(tmp_path: Path) -> None:
+    folder = Workspace(tmp_path).model("org/name")
+    folder.jobs.mkdir(parents=True)
+    os.mkfifo(folder.jobs / "1.jsonl")
+    assert Follower(folder.jobs / "1.jsonl").read() == []
+    assert running_job(folder) == ""
