@@ -163,7 +163,7 @@ def test_a_full_disk_is_a_capacity_error(tmp_path: Path) -> None:
     def fill(file: BinaryIO) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(CapacityError, match=r"No space left.* GB are free; free some space or choose another place"):
+    with pytest.raises(CapacityError, match=r"No space left.* [GT]B are free; free some space or choose another place"):
         publish_file(tmp_path / "a", fill)
     with pytest.raises(CapacityError, match="choose another --prefix"):
         publish_file(tmp_path / "a", fill, in_prefix=True)
@@ -219,7 +219,7 @@ def test_the_callers_own_errors_pass_unchanged(tmp_path: Path) -> None:
 
 def test_free_space_names_needed_and_free(tmp_path: Path) -> None:
     ensure_free_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(CapacityError, match=r"needs 1000000000\.0 GB, [0-9.]+ GB are free"):
+    with pytest.raises(CapacityError, match=r"needs 1000\.0 PB, [0-9.]+ [GT]B are free"):
         ensure_free_space(tmp_path / "not" / "yet", 10**18)
     assert free_bytes(tmp_path) > 0
 
