@@ -234,6 +234,7 @@ def _generate(
             num_layers=plan.graph.num_layers,
             param_fingerprint=params.fingerprint,
             sources=tuple(FileEntry(*astuple(file)) for file in hash_small_files(folder.ckpt)),
+            topology=plan.rules.wiring.topology,
         )
     )
     reason = reason_to_build(folder.inst(build), manifest)

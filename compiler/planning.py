@@ -26,7 +26,7 @@ from compiler.target.timing import Rules, rules_for
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """What a compile may be asked for; see `hyperdex compile --help`."""
+    """What a compile may be asked for; see `hyperdex compile --help`. No topology means the target's own."""
 
     num_devices: int = 1
     target: str = DEFAULT_TARGET
@@ -38,6 +38,7 @@ class CompileOptions:
     low_memory_usage: bool = False
     fusion: bool = True
     reorder: bool = True
+    topology: str = ""
 
     def passes(self) -> tuple[Pass, ...]:
         """Graph passes these options ask for."""
@@ -54,6 +55,7 @@ class Plan:
 
     Attributes:
         reports: for each pass its name and the number of nodes before and after.
+        rules: latency rules of the build.
     """
 
     config: Mapping[str, Any]
@@ -63,16 +65,12 @@ class Plan:
     dtype: DType
     max_length: int
     reports: tuple[tuple[str, int, int], ...]
+    rules: Rules
 
     @property
     def lmu_elements(self) -> int:
         """Capacity of the LMU in elements of the build's dtype."""
         return self.target.lmu_bytes // self.dtype.itemsize
-
-    @property
-    def rules(self) -> Rules:
-        """Latency rules of the build."""
-        return rules_for(self.target, self.mapping.partition.num_devices, self.dtype.itemsize)
 
 
 def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
@@ -80,11 +78,12 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
 
     Raises:
         UnsupportedModelError: not an architecture or field this compiler handles.
-        UsageError: an option out of range.
+        UsageError: an option out of range, or devices that the topology cannot wire.
         CapacityError: too large for the devices; names the smallest N that fits.
     """
     target, dtype = load_target(options.target), build_dtype(options.dtype)
     check_device_count(options.num_devices)
+    rules = rules_for(target, options.num_devices, dtype.itemsize, options.topology)
     graph = build_graph(CheckpointConfig(config))
     check_special_tokens(CheckpointConfig(config))
     verify_graph(graph)
@@ -94,7 +93,7 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
         graph, options.passes(), lambda step, old, new: reports.append((step.name, len(old.nodes), len(new.nodes)))
     )
     mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length)
-    return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports))
+    return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), rules)
 
 
 def plan_memory(config: Mapping[str, Any], options: CompileOptions) -> layout.MemoryPlan:

@@ -15,6 +15,7 @@ from compiler.dtypes import BUILD_DTYPES, DType, build_dtype
 from compiler.errors import ArtifactError
 from compiler.memory_map import MAX_DEVICES
 from compiler.strict_json import RECOMPILE, Fields, check_seal, load_object, seal_object
+from compiler.target.topology import TOPOLOGIES
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -74,6 +75,7 @@ class Manifest:
         num_layers: decoder layers.
         param_fingerprint: fingerprint of the parameter build it belongs to.
         sources: the small files of the checkpoint as they were: config, tokenizer, generation settings.
+        topology: how the devices are wired for which the program was ordered and is timed.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class Manifest:
     num_layers: int = 0
     param_fingerprint: str = ""
     sources: tuple[FileEntry, ...] = ()
+    topology: str = TOPOLOGIES[0]
 
     def to_json(self) -> bytes:
         """The content of manifest.json; equal manifests give equal bytes."""
@@ -123,6 +126,7 @@ class Manifest:
                 "num_layers": self.num_layers,
                 "param_fingerprint": self.param_fingerprint,
                 "sources": [asdict(entry) for entry in self.sources],
+                "topology": self.topology,
             }
         return seal_object(value | {"files": [asdict(entry) for entry in self.files]})
 
@@ -181,6 +185,7 @@ def _with_program(manifest: Manifest, fields: Fields) -> Manifest:
         num_layers=fields.integer("num_layers", 0, 1 << 20),
         param_fingerprint=fields.text("param_fingerprint", 200),
         sources=_entries(fields, "sources"),
+        topology=fields.choice("topology", TOPOLOGIES),
     )
 
 

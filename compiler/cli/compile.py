@@ -22,6 +22,12 @@ from compiler.cli.output import OutputFile
     "--dtype", default="float16", show_default=True, metavar="D", help="float16 (the hardware's), bfloat16 or float32."
 )
 @click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: the model's own limit]")
+@click.option(
+    "--topology",
+    default="",
+    metavar="W",
+    help="How the devices are wired: ring, 2-lines or 4-lines.  [default: the target's own]",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit on the hub.")
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
 @click.option("--force", is_flag=True, help="Repeat phases that are up to date.")

@@ -31,7 +31,7 @@ def clock_for(manifest: Manifest, program: Sequence[Instruction]) -> Clock:
     from compiler.target import load_target
     from compiler.target.timing import rules_for
 
-    rules = rules_for(load_target(manifest.target), manifest.num_devices, manifest.dtype.itemsize)
+    rules = rules_for(load_target(manifest.target), manifest.num_devices, manifest.dtype.itemsize, manifest.topology)
     return Clock(program, rules)
 
 

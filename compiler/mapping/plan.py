@@ -18,7 +18,8 @@ from compiler.mapping.partition import Partition, Run, choose_partition
 from compiler.memory_map import BURST_BYTES, CHANNELS, MemoryMap, Region, Segment
 from compiler.quantity import bytes_text
 from compiler.source import SourceRef
-from compiler.target import DEVICE_LIMIT, Target, check_device_count
+from compiler.target import Target, check_device_count
+from compiler.target.topology import DEVICE_LIMIT
 
 DEFAULT_MAX_LENGTH = 4096
 """Longest sequence a build holds unless asked otherwise; the model's own limit if that is less."""

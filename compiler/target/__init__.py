@@ -6,24 +6,17 @@ and lowering need, and the constants of the latency rules in `target.timing`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from pathlib import Path
 
 from compiler.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from compiler.target.topology import DEVICE_LIMIT
 
 TARGET_NAMES = ("u55c", "lpu-819", "lpu-1640", "lpu-3280")
 DEFAULT_TARGET = "u55c"
-DEVICE_LIMIT = 64
-"""Most devices that work as one."""
+_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +27,39 @@ class Timing:
         hbm_efficiency: share of the peak bandwidth that streams reach.
         hbm_latency_cycles: request to first beat.
         fifo_bytes: how far streams may run ahead of the engines.
-        sxe_latency_cycles: last tile of a matrix to a result that may be read.
+        multiply_cycles, add_cycles, exponential_cycles: depth of the FP16 units.
+        retire_cycles: a result leaves its unit until one that waits for it starts.
         vxe_lanes: elements of a vector per cycle.
-        vxe_latency_cycles: of one pass over a vector.
+        vxe_pass_cycles: of one pass over a vector, beside its arithmetic.
         issue_cycles: of the ICP per instruction.
     """
 
     hbm_efficiency: float
     hbm_latency_cycles: int
     fifo_bytes: int
-    sxe_latency_cycles: int
+    multiply_cycles: int
+    add_cycles: int
+    exponential_cycles: int
+    retire_cycles: int
     vxe_lanes: int
-    vxe_latency_cycles: int
+    vxe_pass_cycles: int
     issue_cycles: int
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The link between devices; each number with its source in the TOML."""
+    """The link between devices; each number with its source in the TOML.
+
+    Attributes:
+        topology: how devices are wired unless a build says otherwise; see `target.topology`.
+        server_devices: cards of one server, which lines divide.
+        port_bytes_per_s: of one of the two ports, in each direction.
+        hop_cycles: from one device's packet to the next device's.
+    """
 
     topology: str
-    bytes_per_s: float
+    server_devices: int
+    port_bytes_per_s: float
     hop_cycles: int
     header_bytes: int
     packet_bytes: int
@@ -100,56 +105,27 @@ class Target:
 
 @cache
 def load_target(name: str) -> Target:
-    """Load the description of a device.
+    """Load the description of a device, by its name or from a TOML file of one's own.
 
     Raises:
-        UsageError: there is no device of that name.
+        UsageError: there is no such device or file, or its description is incomplete or contradictory.
     """
-    if name not in TARGET_NAMES:
-        raise UsageError(f"target {name!r} is not one of {', '.join(TARGET_NAMES)}")
-    text = resources.files("compiler.target").joinpath("devices", f"{name}.toml").read_text(encoding="utf-8")
-    return _target(tomllib.loads(text))
+    from compiler.target.description import read_description
 
-
-def _target(loaded: Mapping[str, Any]) -> Target:
-    compute, hbm = loaded["compute"], loaded["hbm"]
-    groups = ("compute", "hbm", "lmu", "power")
-    return Target(
-        name=loaded["name"],
-        title=loaded["title"],
-        clock_hz=float(compute["clock_hz"]),
-        trees=compute["trees"],
-        tree_width=compute["tree_width"],
-        channels=hbm["channels"],
-        hbm_bytes=hbm["capacity_bytes"],
-        hbm_bytes_per_s=float(hbm["bandwidth_bytes_per_s"]),
-        burst_bytes=hbm["burst_bytes"],
-        lmu_bytes=loaded["lmu"]["capacity_bytes"],
-        watts=float(loaded["power"]["watts"]),
-        timing=Timing(**_numbers(loaded["timing"])),
-        link=Link(**_numbers(loaded["link"])),
-        sources=tuple((group, loaded[group]["source"]) for group in groups) + _sources(loaded),
-    )
-
-
-def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key != "sources"}
-
-
-def _sources(loaded: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The source of every constant of the clock and the link.
-
-    Raises:
-        UsageError: a constant has none.
-    """
-    found = []
-    for group in ("timing", "link"):
-        sources = loaded[group]["sources"]
-        for key in _numbers(loaded[group]):
-            if key not in sources:
-                raise UsageError(f"target {loaded['name']}: {group}.{key} has no source")
-            found.append((f"{group}.{key}", sources[key]))
-    return tuple(found)
+    if name in TARGET_NAMES:
+        text = resources.files("compiler.target").joinpath("devices", f"{name}.toml").read_text(encoding="utf-8")
+        return read_description(text, f"target {name}")
+    if not name.endswith(".toml"):
+        raise UsageError(f"target {name!r} is not one of {', '.join(TARGET_NAMES)} or a .toml file")
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            text = file.read(_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(f"target file {name} cannot be read: {reason}") from None
+    if len(text) > _LIMIT_BYTES:
+        raise UsageError(f"target file {name} is larger than {_LIMIT_BYTES} bytes")
+    return read_description(text, f"target file {name}")
 
 
 def check_device_count(num_devices: int) -> int:

@@ -14,28 +14,29 @@ from typing import NamedTuple
 
 from compiler.isa.spec import Spec, Unit
 from compiler.target import Target
+from compiler.target.topology import Wiring, wire
 
 Operand = Callable[[str], int]
 """Value of an operand by name; 0 for one the instruction does not have."""
 
-_PASSES: dict[str, int] = {
-    "vadd": 1,
-    "vmul": 1,
-    "vbias": 1,
-    "vscale": 1,
-    "vact": 2,
-    "vrope": 2,
-    "softmax": 6,
-    "layernorm": 5,
-    "rmsnorm": 3,
-    "add.layernorm": 6,
-    "add.rmsnorm": 4,
-    "sample": 4,
+_PASSES: dict[str, tuple[str, ...]] = {
+    "vadd": ("add",),
+    "vmul": ("multiply",),
+    "vbias": ("add",),
+    "vscale": ("multiply",),
+    "vact": ("multiply", "add"),
+    "vrope": ("multiply", "add"),
+    "softmax": ("multiply", "add", "exponential", "sum", "multiply"),
+    "layernorm": ("sum", "add", "sum", "multiply", "add"),
+    "rmsnorm": ("sum", "multiply", "multiply"),
+    "add.layernorm": ("add", "sum", "add", "sum", "multiply", "add"),
+    "add.rmsnorm": ("add", "sum", "multiply", "multiply"),
+    "rank": ("sum",),
+    "sample": ("multiply", "sum", "add", "exponential"),
 }
 """Passes over the vector, as DFX (arXiv 2209.10797) writes these out in vector instructions: softmax is scale,
-maximum, subtract, exponential, sum, multiply; a norm is mean, subtract, square sum, scale, shift."""
-
-_OTHER_PASSES = 1
+subtract, exponential, sum, multiply (the maximum comes with the matrix); a norm is mean, subtract, square sum, scale,
+shift. "sum" is any reduction, along a tree as wide as the lanes. Sampling scales, sorts and normalises."""
 
 
 class Work(NamedTuple):
@@ -66,25 +67,49 @@ class Rules:
     target: Target
     num_devices: int
     itemsize: int
+    wiring: Wiring
     bytes_per_cycle: float
 
     def work(self, spec: Spec, operand: Operand, length: int) -> Work:
         """The cost of one instruction when `length` tokens are in the caches."""
-        timing = self.target.timing
         if spec.unit is Unit.SXE:
-            rows, cols = _extents(operand, length)
-            tiles = -(-rows // self.target.trees) * -(-cols // self.target.tree_width)
-            return Work(tiles, timing.sxe_latency_cycles, 0)
+            return self._matrix(operand, length)
         if spec.unit is Unit.VXE:
-            elements = length if operand("length_reg") else operand("length")
-            passes = _PASSES.get(spec.mnemonic, _OTHER_PASSES)
-            step = -(-elements // timing.vxe_lanes)
-            return Work(passes * step + (passes - 1) * timing.vxe_latency_cycles, timing.vxe_latency_cycles, 0)
+            return self._vector(spec, operand, length)
         if spec.unit is Unit.ESL:
             return self._transfer(spec, operand)
         if spec.unit is Unit.SMA:
             return self._memory(spec, operand, length)
         return Work(1, 0, 0)
+
+    def _matrix(self, operand: Operand, length: int) -> Work:
+        """Tiles, then the last one drains: multipliers, tree, accumulator, and what is done to the result."""
+        timing = self.target.timing
+        rows, cols = _extents(operand, length)
+        tiles = -(-rows // self.target.trees) * -(-cols // self.target.tree_width)
+        step = timing.multiply_cycles + timing.add_cycles
+        drain = step + (self.target.tree_width - 1).bit_length() * timing.add_cycles
+        drain += timing.add_cycles if operand("bias") else 0
+        drain += step * (bool(operand("rotary_dim")) + bool(operand("act")))
+        return Work(tiles, drain + timing.retire_cycles, 0)
+
+    def _vector(self, spec: Spec, operand: Operand, length: int) -> Work:
+        """Passes behind one another, each as deep as its arithmetic."""
+        timing = self.target.timing
+        elements = length if operand("length_reg") else operand("length")
+        depths = [self._depth(kind) + timing.vxe_pass_cycles for kind in _PASSES[spec.mnemonic]]
+        cycles = len(depths) * -(-elements // timing.vxe_lanes) + sum(depths[:-1])
+        return Work(cycles, depths[-1] + timing.retire_cycles, 0)
+
+    def _depth(self, kind: str) -> int:
+        timing = self.target.timing
+        if kind == "sum":
+            return (1 + (timing.vxe_lanes - 1).bit_length()) * timing.add_cycles
+        return {
+            "add": timing.add_cycles,
+            "multiply": timing.multiply_cycles,
+            "exponential": timing.exponential_cycles,
+        }[kind]
 
     def stream_cycles(self, count: int) -> int:
         """Cycles that HBM needs for that many bytes, spread over all channels."""
@@ -114,25 +139,30 @@ class Rules:
         return runs * -(-elements * self.itemsize // burst) * burst * self.target.channels
 
     def _transfer(self, spec: Spec, operand: Operand) -> Work:
-        """A ring all-gather: each device passes N - 1 slices on, in packets, cut through."""
-        link, hops = self.target.link, self.num_devices - 1
+        """An all-gather: slices go from neighbour to neighbour in packets, until everybody has all."""
         if spec.mnemonic == "rx":
             return Work(0, 0, 0)
+        link = self.target.link
         payload = operand("length") * self.itemsize
         packets = -(-payload // link.packet_bytes)
-        cycles_per_byte = hops * self.target.clock_hz / link.bytes_per_s
+        cycles_per_byte = self.wiring.slices * self.target.clock_hz / link.port_bytes_per_s
         return Work(
             cycles=math.ceil((payload + packets * link.header_bytes) * cycles_per_byte),
-            latency=hops * link.hop_cycles,
+            latency=self.wiring.hops * link.hop_cycles + self.target.timing.retire_cycles,
             stream_bytes=0,
             tail_cycles=math.ceil((min(payload, link.packet_bytes) + link.header_bytes) * cycles_per_byte),
         )
 
 
-def rules_for(target: Target, num_devices: int, itemsize: int) -> Rules:
-    """The rules of a build."""
+def rules_for(target: Target, num_devices: int, itemsize: int, topology: str = "") -> Rules:
+    """The rules of a build; without a topology, the target's own.
+
+    Raises:
+        UsageError: the topology cannot wire that many devices.
+    """
+    wiring = wire(topology or target.link.topology, num_devices, target.link.server_devices)
     rate = target.hbm_bytes_per_s * target.timing.hbm_efficiency / target.clock_hz
-    return Rules(target, num_devices, itemsize, rate)
+    return Rules(target, num_devices, itemsize, wiring, rate)
 
 
 def _extents(operand: Operand, length: int) -> tuple[int, int]:
