@@ -23,7 +23,12 @@ _LIMIT_BYTES = 16 << 20
 @click.argument("model", metavar="MODEL_ID|config.json")
 @prefix_option
 @click.option("--num-device", "counts", default="1,2,4,8", show_default=True, metavar="N,N", help="LPU devices.")
-@click.option("--target", "targets", default="u55c", show_default=True, metavar="T,T", help="Targets, or `all`.")
+@click.option(
+    "--target", "targets", default="u55c", show_default=True, metavar="T,T", help="Targets or .toml files, or `all`."
+)
+@click.option(
+    "--topology", default="", metavar="W", help="Wiring: ring, 2-lines or 4-lines.  [default: the target's own]"
+)
 @click.option("--dtype", default="float16", show_default=True, metavar="D", help="float16, bfloat16 or float32.")
 @click.option("--input-tokens", default=32, show_default=True, metavar="K", help="Tokens of the prompt.")
 @click.option("--output-tokens", default=2016, show_default=True, metavar="K", help="Tokens to generate.")
@@ -35,6 +40,7 @@ def command(
     prefix: Path | None,
     counts: str,
     targets: str,
+    topology: str,
     dtype: str,
     input_tokens: int,
     output_tokens: int,
@@ -56,7 +62,7 @@ def command(
     found = [
         estimate(
             config,
-            CompileOptions(num_devices=count, target=target, dtype=dtype, max_length=max_length),
+            CompileOptions(num_devices=count, target=target, dtype=dtype, max_length=max_length, topology=topology),
             input_tokens,
             output_tokens,
         )

@@ -146,7 +146,7 @@ def test_a_chain_on_one_unit_takes_the_sum_of_its_parts() -> None:
     timing = rules.target.timing
     chain = [instruction("vadd", dst=0, a=0, b=64, length=640) for _ in range(5)]
     times = predict_token((*chain, instruction("hlt")), {}, rules, 0).times
-    cycles = 640 // timing.vxe_lanes
-    starts = [timing.issue_cycles + index * (cycles + timing.retire_cycles) for index in range(5)]
+    step = 640 // timing.vxe_lanes + timing.add_cycles + timing.vxe_pass_cycles + timing.retire_cycles
+    starts = [timing.issue_cycles + index * step for index in range(5)]
     assert [each.start for each in times[:5]] == starts
     assert all(b.start == a.ready for a, b in pairwise(times[:5]))
