@@ -80,6 +80,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 EVERY: dict[str, dict[str, Any]] = {
     **CONFIGS,
+    "apertus": _tiny("ApertusForCausalLM"),
     "arcee": _tiny("ArceeForCausalLM"),
     "cohere2": _tiny("Cohere2ForCausalLM", sliding_window=3),
     "exaone": _tiny("ExaoneForCausalLM", activation_function="silu", auto_map={"AutoConfig": "x.Y"}),
@@ -90,10 +91,12 @@ EVERY: dict[str, dict[str, Any]] = {
     "glm4": _tiny("Glm4ForCausalLM"),
     "gpt-bigcode": _gpt("GPTBigCodeForCausalLM"),
     "gpt-neox": _tiny("GPTNeoXForCausalLM", num_key_value_heads=6),
+    "gpt-oss": _tiny("GptOssForCausalLM", num_local_experts=5, num_experts_per_tok=2, sliding_window=3, head_dim=8),
     "gptj": _gpt("GPTJForCausalLM", rotary_dim=6),
     "granite": _tiny("GraniteForCausalLM", embedding_multiplier=3.0, residual_multiplier=0.5, logits_scaling=4.0),
     "hyperclovax": _tiny("HyperCLOVAXForCausalLM"),
     "ministral": _tiny("MinistralForCausalLM", sliding_window=3, layer_types=["full_attention", "sliding_attention"]),
+    "ministral3": _tiny("Ministral3ForCausalLM"),
     "mpt": {
         "architectures": ["MptForCausalLM"],
         "vocab_size": 101,
@@ -140,7 +143,11 @@ class RandomTensors:
         """A parameter of the graph: what of the tensors belongs to it, in its own shape."""
         parameter = self.graph.parameter(name)
         arrays = [self.array(tensor) for tensor, _ in parameter.tensors]
-        whole = np.concatenate(arrays).T if parameter.transposed else np.concatenate(arrays)
+        whole = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+        plane = parameter.plane
+        whole = whole[plane.index] if plane else whole
+        whole = whole.T if parameter.transposed else whole
+        whole = whole[plane.first :: plane.step][: parameter.shape[0]] if plane else whole
         if parameter.cut is not None:
             groups = whole.reshape(-1, parameter.cut.period, *whole.shape[1:])
             whole = groups[:, parameter.cut.first : parameter.cut.first + parameter.cut.count]

@@ -8,13 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from compiler.checkpoint.rope import Rope, rotary_table
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +20,6 @@ class Alibi:
 
     slopes: tuple[float, ...]
     bfloat16: bool = False
-
-
-GeneratedTable = Rope | Alibi
-"""What a table that no checkpoint holds is computed from."""
-
-
-def generated_table(table: GeneratedTable, rows: int) -> NDArray[np.float32]:
-    """Float32 [rows, rotary_dim] of a rotation, [1, heads] of slopes."""
-    import numpy as np
-
-    if isinstance(table, Rope):
-        return rotary_table(table, rows)
-    return np.array([table.slopes], dtype=np.float32)
 
 
 def bloom_slopes(heads: int) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compiler.checkpoint.config import CheckpointConfig
+from compiler.checkpoint.config import POSITION_LIMIT, CheckpointConfig
 from compiler.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ def read_rope(
     Raises:
         UnsupportedModelError: unknown kind, a missing or senseless number.
     """
-    table = {**config.table("rope_scaling"), **config.table("rope_parameters")}
-    nested = table.get(layer_type) if layer_type else None
-    table = dict(nested) if isinstance(nested, Mapping) else table
+    outer = config.table("rope_scaling") or config.table("rope_parameters")
+    nested = outer.get(layer_type) if layer_type else None
+    table = dict(nested) if isinstance(nested, Mapping) else dict(outer)
+    if isinstance(nested, Mapping):
+        table["truncate"] = outer.get("truncate", True)
     kind = table.get("rope_type", table.get("type", "default"))
     kind = "longrope" if kind == "su" else kind  # its name before it had one
     if kind not in ROPE_KINDS:
@@ -89,15 +91,7 @@ def read_rope(
         raise UnsupportedModelError(
             f"config.json: {rotary_dim} rotary elements per head; it must be even and at least 2"
         )
-    original = int(
-        _number(
-            table,
-            "original_max_position_embeddings",
-            config.number("original_max_position_embeddings", 1, 1e9, max_positions),
-            1,
-            1e9,
-        )
-    )
+    original = _original(config, table, max_positions, nested is not None)
     factor = 1.0
     if kind in ("linear", "dynamic", "llama3"):
         factor = _number(table, "factor", None, 1e-6, 1e6)
@@ -116,6 +110,14 @@ def read_rope(
         short_factors=short,
         long_factors=long,
     )
+
+
+def _original(config: CheckpointConfig, table: Mapping[str, Any], positions: int, nested: bool) -> int:
+    """Context length of pretraining; beside the rope parameters it counts more than among them, as in transformers."""
+    name = "original_max_position_embeddings"
+    if config.fields.get(name) is not None and not nested:
+        return config.integer(name, 1, POSITION_LIMIT)
+    return int(_number(table, name, positions, 1, POSITION_LIMIT))
 
 
 def _partial(config: CheckpointConfig, table: Mapping[str, Any], kind: str, default: float | None) -> float:

@@ -216,7 +216,7 @@ class _Run:
         if index < 0 or position < 0:
             return
         node, instr = self._graph.nodes[index], self.machine.program[pc]
-        if node.op in ("scores", "scale", "softmax", "attend", "sample", "slopes"):
+        if node.op in ("scores", "scale", "softmax", "attend", "sample", "by_head", "number"):
             return  # head by head, of growing length: what they make of a wrong input shows behind them
         for name, parts in self._written(pc):
             reference = self.executor.trace[name].reshape(-1)

@@ -76,18 +76,26 @@ def linear_bias(slope: np.float32, length: int, scale: float, coarse: bool) -> V
     return round_to(bias, BFLOAT16) * np.float32(scale) if coarse else bias
 
 
-def softmax(vector: Vector, scale: float, bias: Vector | None = None, first: int = 0) -> Vector:
+def softmax(
+    vector: Vector, scale: float, bias: Vector | None = None, first: int = 0, sink: np.float32 | None = None
+) -> Vector:
     """exp(s - max(s)) times the reciprocal of its sum, for s = vector * scale + bias; 0 before `first`.
 
-    All along the last axis.
+    All along the last axis. A sink is one more score, in maximum and sum only.
     """
     scaled = vector * np.float32(scale)
     if bias is not None:
         scaled += bias
     if first > 0:
         scaled[..., :first] = -np.inf
-    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    result: Vector = powers * (np.float32(1.0) / np.add.reduce(powers, axis=-1, keepdims=True))
+    greatest = scaled.max(axis=-1, keepdims=True)
+    if sink is not None:
+        greatest = np.maximum(greatest, sink)
+    powers = np.exp(scaled - greatest)
+    total = np.add.reduce(powers, axis=-1, keepdims=True)
+    if sink is not None:
+        total += np.exp(sink - greatest)
+    result: Vector = powers * (np.float32(1.0) / total)
     return result
 
 

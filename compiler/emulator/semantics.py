@@ -220,9 +220,15 @@ def softmax_(state: State, o: Operands) -> None:
     if first >= length:
         raise Trap(f"token {first} is the first that counts, there are {length}")
     biases: list[Vector | None] = [None] * len(a)
-    if o.slopes:
-        biases = [linear_bias(slope[0], length, o.scale, bool(o.coarse)) for slope in state.read(o.slope, 1)]
-    state.write(o.dst, [softmax(x, o.scale, bias, first) for x, bias in zip(a, biases, strict=True)])
+    sinks: list[np.float32 | None] = [None] * len(a)
+    if o.extras and o.sink:
+        sinks = [sink[0] for sink in state.read(o.extra, 1)]
+    elif o.extras:
+        biases = [linear_bias(slope[0], length, o.scale, bool(o.coarse)) for slope in state.read(o.extra, 1)]
+    state.write(
+        o.dst,
+        [softmax(x, o.scale, bias, first, sink) for x, bias, sink in zip(a, biases, sinks, strict=True)],
+    )
 
 
 def rank(state: State, o: Operands) -> None:

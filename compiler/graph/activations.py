@@ -4,8 +4,9 @@ A device looks its activation up: a table of cubics on 4096 segments of
 [-32, 32), a line on either side. The largest error is below one float32 unit
 in the last place of values near 1 (measured by a test against the function).
 
-Two functions have parameters, which are part of the name: `softcap:C:S` is
-C * tanh(S * x / C), `clip:L` limits to [-L, L].
+Some functions have parameters, which are part of the name: `softcap:C:S` is
+C * tanh(S * x / C), `clip:L:O` limits to [-L, L] and adds O, `swiglu:A:L` is
+y * sigmoid(A * y) for y = min(x, L).
 """
 
 from __future__ import annotations
@@ -52,15 +53,25 @@ def _quick_gelu(x: float) -> float:
     return x * _sigmoid(1.702 * x)
 
 
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _negative_exponential(x: float) -> float:
+    return math.expm1(x) - x if x < 0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Smooth:
-    """A function, its constant to the left of [-limit, limit) and its line to the right."""
+    """A function on [end - 2 * limit, end), and its lines on either side; `end` is `limit` unless given."""
 
     function: Function
     right_slope: float
     right: float = 0.0
     left: float = 0.0
     limit: float = _LIMIT
+    left_slope: float = 0.0
+    end: float | None = None
 
 
 _SMOOTH: dict[str, _Smooth] = {
@@ -79,6 +90,12 @@ _SMOOTH: dict[str, _Smooth] = {
     "tanh": _Smooth(math.tanh, 0.0, 1.0, -1.0),
 }
 
+_PARTS: dict[str, _Smooth] = {
+    "softplus": _Smooth(_softplus, 1.0),
+    "negative_exponential": _Smooth(_negative_exponential, 0.0, left=-1.0, left_slope=-1.0),
+}
+"""What other functions are made of: negative_exponential is exp(x) - 1 - x below 0, and 0 from there on."""
+
 ACTIVATIONS = ("relu", *_SMOOTH)
 """Names that a config may use and a table stands for."""
 
@@ -88,9 +105,14 @@ def softcap(cap: float, scale: float = 1.0) -> str:
     return f"softcap:{cap!r}:{scale!r}"
 
 
-def clip(limit: float) -> str:
-    """Name of the function that limits x to [-limit, limit]."""
-    return f"clip:{limit!r}"
+def clip(limit: float, plus: float = 0.0) -> str:
+    """Name of the function that limits x to [-limit, limit] and adds `plus`."""
+    return f"clip:{limit!r}:{plus!r}"
+
+
+def swiglu(alpha: float, limit: float) -> str:
+    """Name of y * sigmoid(alpha * y) for y = min(x, limit); `limit` is one that `clip_width` allows."""
+    return f"swiglu:{alpha!r}:{limit!r}"
 
 
 def activation_function(name: str) -> Function:
@@ -99,15 +121,20 @@ def activation_function(name: str) -> Function:
     if stem == "relu":
         return lambda x: max(x, 0.0)
     if stem == "clip":
-        limit = float(numbers[0])
-        return lambda x: max(min(x, limit), -limit)
+        limit, plus = float(numbers[0]), float(numbers[1])
+        return lambda x: max(min(x, limit), -limit) + plus
     return _smooth(name).function
 
 
 def _smooth(name: str) -> _Smooth:
     stem, *numbers = name.split(":")
+    if stem == "swiglu":
+        alpha, end = float(numbers[0]), float(numbers[1])
+        y = end * _sigmoid(alpha * end)
+        reach = max(_LIMIT, 2.0 ** math.ceil(math.log2(end)), 2.0 ** math.ceil(math.log2(32.0 / alpha)))
+        return _Smooth(lambda x: min(x, end) * _sigmoid(alpha * min(x, end)), 0.0, y, limit=reach, end=end)
     if stem != "softcap":
-        return _SMOOTH[name]
+        return _SMOOTH.get(name) or _PARTS[name]
     cap, scale = float(numbers[0]), float(numbers[1])
     limit = 2.0 ** math.ceil(math.log2(10.0 * cap / scale))  # tanh(10) is 1 to a float32
     return _Smooth(lambda x: cap * math.tanh(x * scale / cap), 0.0, cap, -cap, limit)
@@ -120,27 +147,28 @@ def activation_table(name: str) -> ActivationTable:
     if stem == "relu":
         return ActivationTable(0.0, 1.0, 0.0, 0.0, 1.0, 0.0, np.array([[0, 1, 0, 0]], dtype=np.float32))
     if stem == "clip":
-        return _clip_table(float(np.float32(numbers[0])))
+        return _clip_table(float(np.float32(numbers[0])), float(np.float32(numbers[1])))
     smooth = _smooth(name)
-    function, limit = smooth.function, smooth.limit
-    width = 2 * limit / _SEGMENTS
-    starts = -limit + width * np.arange(_SEGMENTS)
+    function, end = smooth.function, smooth.limit if smooth.end is None else smooth.end
+    begin, width = end - 2 * smooth.limit, 2 * smooth.limit / _SEGMENTS
+    starts = begin + width * np.arange(_SEGMENTS)
     # Interpolation at the four Chebyshev points of each segment, in powers of t = x - start.
     points = width * (0.5 - 0.5 * np.cos((2 * np.arange(4) + 1) * np.pi / 8))
     inverse = np.linalg.inv(np.vander(points, 4, increasing=True))
     samples = np.array([[function(start + point) for point in points] for start in starts.tolist()])
     coefficients = samples @ inverse.T
     left, right = float(np.float32(smooth.left)), float(np.float32(smooth.right))
-    return ActivationTable(-limit, limit, 0.0, left, smooth.right_slope, right, coefficients.astype(np.float32))
+    table = coefficients.astype(np.float32)
+    return ActivationTable(begin, end, smooth.left_slope, left, smooth.right_slope, right, table)
 
 
-def _clip_table(limit: float) -> ActivationTable:
+def _clip_table(limit: float, plus: float) -> ActivationTable:
     """Segments of x itself between -limit and limit, as many as help: each adds at most half a unit of its start."""
     width = clip_width(limit)
     assert width
     starts = np.arange(-limit, limit, width)
-    coefficients = np.stack([starts, np.ones_like(starts), 0 * starts, 0 * starts], axis=1)
-    return ActivationTable(-limit, limit, 0.0, -limit, 0.0, limit, coefficients.astype(np.float32))
+    coefficients = np.stack([starts + plus, np.ones_like(starts), 0 * starts, 0 * starts], axis=1)
+    return ActivationTable(-limit, limit, 0.0, plus - limit, 0.0, limit + plus, coefficients.astype(np.float32))
 
 
 def clip_width(limit: float) -> float:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.checkpoint.alibi import Alibi
+from compiler.checkpoint.generated import QueryScale
 from compiler.checkpoint.rope import Rope
 from compiler.graph.activations import clip
 from compiler.graph.builder import GraphBuilder, Norm
 from compiler.graph.ir import Cut, Heads, Shape
 from compiler.isa.spec import RopeStyle
+
+XIELU = "xielu"
+"""The activation with parameters of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ class Attention:
         head_norm: None for none.
         window: most tokens seen, 0 for all.
         cap: soft limit of the scores, 0 for none.
-        clip: limit of query, key and value, 0 for none.
+        clip: limit of query, key and value behind their norms, 0 for none.
+        sinks: tensor of one score per head that belongs to no token, "" for none.
+        query_scale: multiplies rotated queries, None for none.
     """
 
     scale: float
@@ -93,6 +99,8 @@ class Attention:
     window: int = 0
     cap: float = 0.0
     clip: float = 0.0
+    sinks: str = ""
+    query_scale: QueryScale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,36 +126,12 @@ class FeedForward:
 
 
 @dataclass(frozen=True, slots=True)
-class Experts:
-    """A mixture of gated experts: the chosen ones' results, weighted by the router.
-
-    Attributes:
-        count: experts; chosen: how many of them run for a token.
-        inner: width inside each.
-        normalised: weights of the chosen sum to 1; else they are probabilities among all.
-        name: module below the layer; router: below that.
-        expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
-    """
-
-    count: int
-    chosen: int
-    inner: int
-    act: str
-    normalised: bool
-    name: str = "mlp"
-    router: str = "gate"
-    expert: str = "experts.{}"
-    gate: str = "gate_proj"
-    up: str = "up_proj"
-    down: str = "down_proj"
-
-
-@dataclass(frozen=True, slots=True)
 class Positions:
-    """What a position is, as values of the graph: the rotary row of each rope, the slopes of each alibi."""
+    """What a position is, as values of the graph: a rotary row, slopes, what queries are multiplied by."""
 
     rotary: dict[Rope, str]
     slopes: dict[Alibi, str]
+    query_scales: dict[QueryScale, str]
 
 
 def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int, positions: Positions) -> str:
@@ -157,13 +141,18 @@ def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int,
     if block.head_norm:
         query = _head_norm(b, query, f"{module}.{block.head_norm.query}", block.head_norm)
         key = _head_norm(b, key, f"{module}.{block.head_norm.key}", block.head_norm)
+    if block.clip:
+        query, key, value = (b.act(each, clip(block.clip), module) for each in (query, key, value))
     if block.rope:
         row, lanes = positions.rotary[block.rope], block.rope.rotary_dim
         query = b.rope(query, row, lanes, block.style, f"{module}.{block.query}")
         key = b.rope(key, row, lanes, block.style, f"{module}.{block.key}")
+    if block.query_scale:
+        query = b.weigh(query, positions.query_scales[block.query_scale], 0, module)
     b.write_cache(key, value, module)
     slopes, coarse = (positions.slopes[block.alibi], block.alibi.bfloat16) if block.alibi else ("", False)
-    attended = b.attend(query, block.scale, module, block.window, block.cap, slopes, coarse)
+    sinks = b.sinks(f"{module}.{block.sinks}", module) if block.sinks else ""
+    attended = b.attend(query, block.scale, module, block.window, block.cap, slopes, coarse, sinks)
     output = f"{module}.{block.output}"
     return b.linear(attended, output, b.vector(width), block.output_bias, transposed=block.transposed)
 
@@ -177,28 +166,25 @@ def _query_key_value(b: GraphBuilder, x: str, module: str, block: Attention) -> 
     shapes: tuple[Shape, ...] = (b.query(), b.cache(), b.cache())
     for name, shape, cut in zip(names, shapes, cuts, strict=True):
         path = f"{module}.{name}"
-        result = b.linear(x, path, shape, block.bias, cut=cut, transposed=block.transposed)
-        results.append(b.act(result, clip(block.clip), path) if block.clip else result)
+        results.append(b.linear(x, path, shape, block.bias, cut=cut, transposed=block.transposed))
     return tuple(results)
 
 
 def _head_norm(b: GraphBuilder, x: str, module: str, block: HeadNorm) -> str:
     shape = b.shape(x)
-    stored = (shape.heads, shape.width) if block.own == "matrix" else ()
+    stored = (shape.heads, shape.width) if block.own == "matrix" else None
     return b.head_norm(x, module, block.norm, block.over, stored, "" if block.own == "matrix" else block.own)
 
 
-def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward | Experts, width: int) -> str:
+def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward, width: int) -> str:
     """The feed-forward network; returns a vector of `width`."""
-    if isinstance(block, Experts):
-        return mixture(b, x, layer, block, width)
     module = f"{layer}.{block.name}" if block.name else layer
     rows = 2 * block.inner
 
     def inner(name: str, cut: Cut | None, act: str) -> str:
         path = f"{module}.{name}"
         result = b.linear(x, path, b.vector(block.inner), block.bias, cut=cut, transposed=block.transposed)
-        return _activated(b, result, act, path) if act else result
+        return activated(b, result, act, path, module) if act else result
 
     if block.fused:
         gated = inner(block.fused, Cut("gate", 0, block.inner, rows, rows), block.act)
@@ -212,33 +198,31 @@ def feed_forward(b: GraphBuilder, x: str, layer: str, block: FeedForward | Exper
     return b.linear(hidden, f"{module}.{block.down}", b.vector(width), block.bias, transposed=block.transposed)
 
 
-def mixture(b: GraphBuilder, x: str, layer: str, block: Experts, width: int) -> str:
-    """The mixture of experts; returns a vector of `width`.
-
-    The softmax of the chosen scores is what renormalising their probabilities gives.
-    """
-    module = f"{layer}.{block.name}"
-    scores = b.linear(x, f"{module}.{block.router}", b.vector(block.count), False)
-    if not block.normalised:
-        scores = b.softmax(scores, f"{module}.{block.router}")
-    weights, chosen = b.rank(scores, block.chosen, f"{module}.{block.router}")
-    if block.normalised:
-        weights = b.softmax(weights, f"{module}.{block.router}")
-
-    def paths(name: str) -> tuple[str, ...]:
-        return tuple(f"{module}.{block.expert.format(number)}.{name}" for number in range(block.count))
-
-    total = ""
-    for place in range(block.chosen):
-        gate = _activated(b, b.expert(x, chosen, place, paths(block.gate), block.inner), block.act, module)
-        hidden = b.mul(gate, b.expert(x, chosen, place, paths(block.up), block.inner), module)
-        result = b.weigh(b.expert(hidden, chosen, place, paths(block.down), width), weights, place, module)
-        total = b.add(total, result, module) if total else result
-    return total
-
-
-def _activated(b: GraphBuilder, x: str, act: str, module: str) -> str:
+def activated(b: GraphBuilder, x: str, act: str, path: str, network: str) -> str:
+    """An activation function by its Hugging Face name, of a value of module `path` in a feed-forward network."""
     if act == "relu2":  # no line follows its tail, so no table does: relu, squared
-        x = b.act(x, "relu", module)
-        return b.mul(x, x, module)
-    return b.act(x, act, module)
+        x = b.act(x, "relu", path)
+        return b.mul(x, x, path)
+    if act == XIELU:
+        return _xielu(b, x, path, f"{network}.act_fn")
+    return b.act(x, act, path)
+
+
+def _xielu(b: GraphBuilder, x: str, path: str, module: str) -> str:
+    """a x^2 + c x above 0, b (exp(x) - 1 - x) + c x below, with learned a, b, c.
+
+    Source: arXiv 2411.13010; transformers.activations.XIELUActivation.
+    """
+
+    def learned(name: str, stored_shape: tuple[int, ...]) -> str:
+        return b.scalar(f"{module}.{name}", module, stored_shape)
+
+    beta = learned("beta", ())
+    above = b.act(learned("alpha_p", (1,)), "softplus", module)
+    below = b.add(beta, b.act(learned("alpha_n", (1,)), "softplus", module), module)
+    positive = b.act(x, "relu", path)
+    parts = (
+        b.weigh(b.mul(positive, positive, path), above, 0, path),
+        b.weigh(b.act(x, "negative_exponential", path), below, 0, path),
+    )
+    return b.add(b.add(*parts, path), b.weigh(x, beta, 0, path), path)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from compiler.checkpoint.alibi import Alibi, GeneratedTable
+from compiler.checkpoint.alibi import Alibi
+from compiler.checkpoint.generated import GeneratedTable, QueryScale
 from compiler.checkpoint.rope import Rope
 from compiler.graph.activations import softcap
-from compiler.graph.ir import Cut, Graph, Heads, Node, Parameter, Shape, Spread, attributes
+from compiler.graph.ir import Cut, Graph, Heads, Node, Parameter, Plane, Shape, Spread, attributes
 from compiler.isa.spec import RopeStyle
 from compiler.source import SourceRef
 
@@ -100,7 +101,23 @@ class GraphBuilder:
     def slopes(self, alibi: Alibi) -> str:
         """Slope of each head's linear bias; declares a generated table."""
         name = self._generate("alibi", alibi, (1, len(alibi.slopes)))
-        return self._add("slopes", (), Shape(Spread.QUERY, len(alibi.slopes), 1), "alibi", {"table": name})
+        return self._add("by_head", (), Shape(Spread.QUERY, len(alibi.slopes), 1), "alibi", {"table": name})
+
+    def sinks(self, tensor: str, module: str) -> str:
+        """A score of each head that belongs to no token, from a tensor [heads]."""
+        heads = self.heads.num_attention_heads
+        name = self._declare(tensor, "embedding", (1, heads), module, stored_shape=(heads,))
+        return self._add("by_head", (), Shape(Spread.QUERY, heads, 1), module, {"table": name})
+
+    def scalar(self, tensor: str, module: str, stored_shape: tuple[int, ...]) -> str:
+        """One number of the checkpoint."""
+        name = self._declare(tensor, "embedding", (1, 1), module, stored_shape=stored_shape)
+        return self._add("number", (), self.vector(1), module, {"table": name}, index="none")
+
+    def query_scale(self, scale: QueryScale, positions: int) -> str:
+        """What queries at this position are multiplied by; declares a generated table."""
+        name = self._generate("query_scale", scale, (positions, 1))
+        return self._add("number", (), self.vector(1), "query_scale", {"table": name}, index="position")
 
     def linear(
         self,
@@ -129,13 +146,13 @@ class GraphBuilder:
         return self._norm(x, module, norm, (self._shapes[x].size,))
 
     def head_norm(
-        self, x: str, module: str, norm: Norm, over: str, stored_shape: tuple[int, ...] = (), parts: str = ""
+        self, x: str, module: str, norm: Norm, over: str, stored_shape: tuple[int, ...] | None = None, parts: str = ""
     ) -> str:
         """Query or key heads, normalised.
 
         Args:
             over: "head": each by itself; "heads": all as one vector.
-            stored_shape: of the weight; () for one weight of head_dim shared by the heads, or one vector over all.
+            stored_shape: of the weight; None for one weight of head_dim shared by the heads, or one vector over all.
             parts: pattern of the module of each head's own weight, with {} for the head; "" for one tensor.
         """
         shape = self._shapes[x]
@@ -151,7 +168,7 @@ class GraphBuilder:
         norm: Norm,
         shape: tuple[int, ...],
         over: str = "",
-        stored_shape: tuple[int, ...] = (),
+        stored_shape: tuple[int, ...] | None = None,
         parts: tuple[str, ...] = (),
     ) -> str:
         roles = {}
@@ -196,11 +213,21 @@ class GraphBuilder:
         values = self._add("rank", (x,), self.vector(count), module, outputs=2)
         return values, f"{values}.where"
 
-    def expert(self, x: str, chosen: str, place: int, modules: tuple[str, ...], width: int) -> str:
-        """weight @ x for the expert in one place of the chosen; `modules` are all experts'."""
-        shape = (width, self._shapes[x].size)
-        weights = {f"expert.{i}": self._declare(f"{m}.weight", "weight", shape, m) for i, m in enumerate(modules)}
-        return self._add("expert", (x, chosen), self.vector(width), modules[0], weights, place=place)
+    def expert_parameter(
+        self,
+        tensor: str,
+        shape: tuple[int, ...],
+        module: str,
+        plane: Plane | None = None,
+        transposed: bool = False,
+    ) -> str:
+        """Declare the matrix (rows, then columns) or the bias of one expert; returns its name."""
+        kind = "weight" if len(shape) == 2 else "bias"
+        return self._declare(tensor, kind, shape, module, transposed=transposed, plane=plane)
+
+    def expert(self, x: str, chosen: str, place: int, width: int, parameters: dict[str, str], module: str) -> str:
+        """weight @ x [+ bias] for the expert in one place of the chosen; `parameters` by role are all experts'."""
+        return self._add("expert", (x, chosen), self.vector(width), module, parameters, place=place)
 
     def weigh(self, x: str, weights: str, place: int, module: str) -> str:
         """x times one element of `weights`."""
@@ -224,6 +251,7 @@ class GraphBuilder:
         cap: float = 0.0,
         slopes: str = "",
         coarse: bool = False,
+        sinks: str = "",
     ) -> str:
         """Attention of the query over the caches of the current layer.
 
@@ -232,6 +260,7 @@ class GraphBuilder:
             cap: soft limit of the scaled scores, 0 for none.
             slopes: value of the heads' linear biases, "" for none.
             coarse: they are rounded to bfloat16 and then scaled like the scores.
+            sinks: value of the heads' scores that belong to no token, "" for none; excludes slopes.
         """
         shape = Shape(Spread.SCORES, self.heads.num_attention_heads, 0)
         act = softcap(cap, scale) if cap else ""
@@ -243,7 +272,10 @@ class GraphBuilder:
             values["window"] = window
         if coarse:
             values["coarse"] = 1
-        weights = self._add("softmax", (scores, slopes) if slopes else (scores,), shape, module, {}, 1, **values)
+        if sinks:
+            values["sink"] = 1
+        by_head = slopes or sinks
+        weights = self._add("softmax", (scores, by_head) if by_head else (scores,), shape, module, {}, 1, **values)
         return self._add("attend", (weights,), self.query(), module, layer=self.layer)
 
     def sample(self, logits: str) -> None:
@@ -265,14 +297,16 @@ class GraphBuilder:
         first_row: int = 0,
         cut: Cut | None = None,
         transposed: bool = False,
-        stored_shape: tuple[int, ...] = (),
+        stored_shape: tuple[int, ...] | None = None,
         parts: tuple[str, ...] = (),
+        plane: Plane | None = None,
     ) -> str:
-        name = f"{tensor}[{cut.label}]" if cut else tensor
+        label = " ".join(part.label for part in (plane, cut) if part)
+        name = f"{tensor}[{label}]" if label else tensor
         if name not in self._parameters:
             source = SourceRef(module, parts[0] if parts else tensor, self.layer)
             self._parameters[name] = Parameter(
-                name, kind, shape, source, first_row, None, cut, transposed, stored_shape, parts
+                name, kind, shape, source, first_row, None, cut, transposed, stored_shape, parts, plane
             )
         return name
 

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compiler.checkpoint.alibi import Alibi
+from compiler.checkpoint.generated import QueryScale
 from compiler.checkpoint.rope import Rope
 from compiler.graph.activations import softcap
-from compiler.graph.blocks import Attention, Experts, FeedForward, Positions, attention, feed_forward
+from compiler.graph.blocks import Attention, FeedForward, Positions, attention, feed_forward
 from compiler.graph.builder import GraphBuilder, Norm
+from compiler.graph.experts import Experts, mixture
 from compiler.graph.ir import Graph, Heads
 
 
@@ -111,13 +113,16 @@ def build_decoder(architecture: str, model: Decoder) -> Graph:
 def _positions(b: GraphBuilder, layers: list[Layer], length: int) -> Positions:
     rotary: dict[Rope, str] = {}
     slopes: dict[Alibi, str] = {}
+    scales: dict[QueryScale, str] = {}
     for layer in layers:
-        rope, alibi = layer.attention.rope, layer.attention.alibi
+        rope, alibi, scale = layer.attention.rope, layer.attention.alibi, layer.attention.query_scale
         if rope is not None and rope not in rotary:
             rotary[rope] = b.rotary(rope, length)
         if alibi is not None and alibi not in slopes:
             slopes[alibi] = b.slopes(alibi)
-    return Positions(rotary, slopes)
+        if scale is not None and scale not in scales:
+            scales[scale] = b.query_scale(scale, length)
+    return Positions(rotary, slopes, scales)
 
 
 def _layer(b: GraphBuilder, x: str, module: str, layer: Layer, model: Decoder, positions: Positions) -> str:
@@ -127,17 +132,22 @@ def _layer(b: GraphBuilder, x: str, module: str, layer: Layer, model: Decoder, p
     def added(value: str, name: str, path: str) -> str:
         return b.scale(norm(value, name), layer.sublayer_scale, path)
 
+    def network(read: str) -> str:
+        if layer.experts:
+            return mixture(b, read, module, layer.experts, model.hidden)
+        return feed_forward(b, read, module, layer.mlp, model.hidden)
+
     attended_path = f"{module}.{layer.attention.name}"
-    network = layer.experts or layer.mlp
-    mlp_path = f"{module}.{network.name}" if network.name else module
+    mlp_name = (layer.experts or layer.mlp).name
+    mlp_path = f"{module}.{mlp_name}" if mlp_name else module
     inside = norm(x, layer.before_attention)
     attended = attention(b, inside, module, layer.attention, model.hidden, positions)
     attended = added(attended, layer.after_attention, attended_path)
     if layer.parallel:
         read = norm(x, layer.before_mlp) if layer.before_mlp else inside
-        result = added(feed_forward(b, read, module, network, model.hidden), layer.after_mlp, mlp_path)
+        result = added(network(read), layer.after_mlp, mlp_path)
         return b.add(b.add(x, attended, attended_path), result, mlp_path)
     x = b.add(inside if layer.residual_normed else x, attended, attended_path)
     read = norm(x, layer.before_mlp)
-    result = added(feed_forward(b, read, module, network, model.hidden), layer.after_mlp, mlp_path)
+    result = added(network(read), layer.after_mlp, mlp_path)
     return b.add(read if layer.residual_normed else x, result, mlp_path)

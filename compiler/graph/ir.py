@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from compiler.checkpoint.alibi import GeneratedTable
+from compiler.checkpoint.generated import GeneratedTable
 from compiler.source import SourceRef
 
 NO_SOURCE = SourceRef()
@@ -82,11 +82,35 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Plane:
+    """Where the matrix or the bias of one expert is, in a tensor that holds those of all.
+
+    Attributes:
+        index: place in the first dimension of the tensor, which has `count`.
+        part: what its outputs are, "" when they are all of the plane.
+        first, step: they are every `step`-th of the plane's from `first` on.
+        outputs: those of the plane, 0 for as many as it has itself.
+    """
+
+    index: int
+    count: int
+    part: str = ""
+    first: int = 0
+    step: int = 1
+    outputs: int = 0
+
+    @property
+    def label(self) -> str:
+        """Tells the planes of one tensor apart."""
+        return f"{self.index} {self.part}" if self.part else str(self.index)
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A tensor the graph reads, or a part of one.
 
     Attributes:
-        name: Hugging Face tensor name, with the label of a cut behind it; a name of our own for a generated table.
+        name: Hugging Face tensor name, with the label of a part behind it; a name of our own for a generated table.
         kind: "embedding", "weight", "bias", "norm" or "table".
         shape: rows, then columns; vectors have one dimension.
         source: module and tensor.
@@ -94,8 +118,9 @@ class Parameter:
         generated: for a table, what to compute it from; nothing is read.
         cut: the rows of the tensor that it is, None for all.
         transposed: the tensor is stored as columns, then rows.
-        stored_shape: of a tensor stored in more dimensions, () for `shape`.
+        stored_shape: of a tensor stored in other dimensions, None for `shape`.
         parts: tensors whose rows, one behind the other, are the parameter; () for one tensor.
+        plane: the part of a tensor of all experts that it is, before any cut; None for no such tensor.
     """
 
     name: str
@@ -106,8 +131,9 @@ class Parameter:
     generated: GeneratedTable | None = None
     cut: Cut | None = None
     transposed: bool = False
-    stored_shape: tuple[int, ...] = ()
+    stored_shape: tuple[int, ...] | None = None
     parts: tuple[str, ...] = ()
+    plane: Plane | None = None
 
     @property
     def tensors(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -116,10 +142,13 @@ class Parameter:
             return ()
         if self.parts:
             return tuple((part, (self.shape[0] // len(self.parts), *self.shape[1:])) for part in self.parts)
-        shape = self.stored_shape or self.shape
+        shape = self.shape if self.stored_shape is None else self.stored_shape
         if self.cut is not None:
             shape = (self.cut.tensor_rows, *shape[1:])
-        return ((self.source.tensor, shape[::-1] if self.transposed else shape),)
+        if self.plane is not None:
+            shape = (self.plane.outputs or shape[0], *shape[1:])
+        shape = shape[::-1] if self.transposed else shape
+        return ((self.source.tensor, (self.plane.count, *shape) if self.plane is not None else shape),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,15 @@ OPS: dict[str, OpSpec] = {
             optional=("long",),
             attributes=("longest",),
         ),
-        OpSpec("slopes", (), 1, "Slope of each head's linear bias.", required=("table",)),
+        OpSpec("by_head", (), 1, "One number for each query head.", required=("table",)),
+        OpSpec(
+            "number",
+            (),
+            1,
+            "A vector of one element: the only one of the table, or the one of this position.",
+            required=("table",),
+            attributes=("index",),
+        ),
         OpSpec(
             "linear",
             ((_V, _Q),),
@@ -109,19 +117,22 @@ OPS: dict[str, OpSpec] = {
             "expert",
             ((_V,), (_V,)),
             1,
-            "weight of the chosen expert @ x; the second input says which are chosen, `place` which of these.",
+            "weight of the chosen expert @ x [+ its bias]; the second input says which are chosen, `place` which "
+            "of these.",
             required=("expert",),
+            optional=("bias",),
             attributes=("place",),
         ),
-        OpSpec("weigh", ((_V,), (_V,)), 1, "x times element `place` of the second input.", attributes=("place",)),
+        OpSpec("weigh", ((_V, _Q), (_V,)), 1, "x times element `place` of the second input.", attributes=("place",)),
         OpSpec(
             "softmax",
             ((_S, _V),),
             1,
             "Softmax of scale * x [+ slope * token], over a vector or over the last `window` cached tokens, all "
-            "without one. A second input holds the slopes; a coarse bias is rounded to bfloat16, then scaled too.",
+            "without one. A second input holds the slopes; a coarse bias is rounded to bfloat16, then scaled too. Or, "
+            "with `sink`, it holds a score of each head that takes its share and belongs to no token.",
             attributes=("scale",),
-            optional_attributes=("window", "coarse"),
+            optional_attributes=("window", "coarse", "sink"),
             optional_input=(_Q,),
         ),
         OpSpec("attend", ((_S,),), 1, "Sum of cached values weighted by probability.", attributes=("layer",)),

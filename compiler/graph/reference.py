@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint.alibi import generated_table
+from compiler.checkpoint.generated import generated_table
 from compiler.dtypes import BFLOAT16, DType
 from compiler.graph.activations import activation_table
 from compiler.graph.ir import Graph, Node
@@ -68,8 +68,10 @@ class ReferenceExecutor:
                 return [parameters["table"][first + row]]
             case "rotary":
                 return [parameters["table"][position]]
-            case "slopes":
+            case "by_head":
                 return [parameters["table"][0]]
+            case "number":
+                return [parameters["table"][position if node.text("index") == "position" else 0]]
             case "linear":
                 return [self._linear(node, inputs, parameters)]
             case "bias":
@@ -109,7 +111,10 @@ class ReferenceExecutor:
                 chosen = np.argsort(-inputs[0], kind="stable")[: self._graph.shapes[node.outputs[0]].size]
                 return [inputs[0][chosen], chosen.astype(np.float32)]
             case "expert":
-                return [_dot(parameters[f"expert.{int(inputs[1][node.integer('place')])}"], inputs[0])]
+                number = int(inputs[1][node.integer("place")])
+                return [
+                    _dot(parameters[f"expert.{number}"], inputs[0]) + parameters.get(f"bias.{number}", np.float32(0))
+                ]
             case "weigh":
                 return [inputs[0] * inputs[1][node.integer("place")]]
             case "attend":
@@ -160,14 +165,18 @@ def _rope(node: Node, x: Array, rotary: Array, head_dim: int) -> Array:
     return rotated.reshape(x.shape)
 
 
-def _softmax(node: Node, scores: Array, slopes: Array | None = None) -> Array:
+def _softmax(node: Node, scores: Array, by_head: Array | None = None) -> Array:
     """Row by row: one row per head, one column per token."""
     scaled = scores * np.float32(node.number("scale"))
-    if slopes is not None:
-        bias: Array = np.asarray(slopes.reshape(-1, 1) * np.arange(scores.shape[1], dtype=np.float32), np.float32)
+    sink = by_head.reshape(-1, 1) if by_head is not None and node.integer("sink") else None
+    if by_head is not None and sink is None:
+        bias: Array = np.asarray(by_head.reshape(-1, 1) * np.arange(scores.shape[1], dtype=np.float32), np.float32)
         coarse = round_to(bias, BFLOAT16) * np.float32(node.number("scale"))
         scaled = scaled + (coarse if node.integer("coarse") else bias)
     if node.integer("window"):
         scaled[:, : max(0, scores.shape[1] - node.integer("window"))] = -np.inf
+    if sink is not None:
+        scaled = np.concatenate([scaled, sink], axis=1)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.stack([row * (np.float32(1) / row.sum()) for row in powers])
+    shares = np.stack([row * (np.float32(1) / row.sum()) for row in powers])
+    return shares if sink is None else shares[:, :-1]

@@ -88,7 +88,7 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
     if len(shapes) == 2 and node.op in ("add", "mul", "add_norm") and shapes[0] != shapes[1]:
         return f"inputs are {shapes[0]} and {shapes[1]}"
     if node.op == "softmax" and len(shapes) == 2 and shapes[1] != Shape(Spread.QUERY, shapes[0].heads, 1):
-        return f"the slopes of {shapes[0].heads} heads are {shapes[1]}"
+        return f"the slopes or sinks of {shapes[0].heads} heads are {shapes[1]}"
     width = outputs[0].size if outputs else 0
     for role, name in node.parameters:
         norm = node.op in ("norm", "add_norm")
@@ -110,15 +110,16 @@ def _ranked(node: Node, graph: Graph) -> int:
 def _expected_outputs(
     node: Node, graph: Graph, shapes: list[Shape], parameters: dict[str, Parameter]
 ) -> list[int] | None:
-    if node.op in ("embed", "rotary", "slopes"):
+    if node.op in ("embed", "rotary", "by_head", "number"):
         return [parameters[node.parameter("table")].shape[1]]
     if node.op == "linear":
         rows, cols = parameters[node.parameter("weight")].shape
         return [rows] if cols == shapes[0].size else [-1]
     if node.op == "expert":
-        shapes_held = {parameters[name].shape for _, name in node.parameters}
-        rows, cols = next(iter(shapes_held))
-        return [rows] if len(shapes_held) == 1 and cols == shapes[0].size else [-1]
+        matrix = parameters[node.parameter("expert.0")].shape
+        expected = {"expert": matrix, "bias": matrix[:1]}
+        alike = all(parameters[name].shape == expected[role.partition(".")[0]] for role, name in node.parameters)
+        return [matrix[0]] if alike and matrix[1] == shapes[0].size else [-1]
     if node.op == "rank":
         return [_ranked(node, graph), _ranked(node, graph)]
     if node.op == "weigh":

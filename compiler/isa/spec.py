@@ -407,9 +407,10 @@ SPECS: tuple[Spec, ...] = (
             Operand("scale", Kind.FLOAT, 4),
             _LENGTH_REGISTER,
             _register("first_reg", 7, 13, _R, True, "register with the first token that counts; those before get 0"),
-            _lmu("slope", 5, _R, "slopes", optional=True, synopsis="linear bias of this head"),
-            _count("slopes", 6, 0, 1, True, "1: there is a linear bias"),
+            _lmu("extra", 5, _R, "extras", optional=True, synopsis="slope of this head's linear bias, or its sink"),
+            _count("extras", 6, 0, 1, True, "1: there is an extra"),
             _count("coarse", 6, 1, 1, True, "1: slope * i is rounded to bfloat16, then multiplied by scale"),
+            _count("sink", 6, 2, 1, True, "1: extra is no slope but a score of no token, counted in max and sum"),
         ),
         "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * i. Tokens beyond the "
         "length are masked.",

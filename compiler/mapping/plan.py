@@ -175,7 +175,7 @@ class _Layout:
         rows = source_rows - parameter.first_row
         if parameter.generated is not None or node.text("index") == "position":
             rows = min(rows, self.max_length)
-        replicated = node.op == "rotary"
+        replicated = node.op in ("rotary", "number")
         cols = width if replicated else self.partition.local_size(self.graph.shapes[node.outputs[0]])
         segments = []
         for device in range(self.partition.num_devices if self.with_segments else 0):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from compiler.checkpoint.alibi import generated_table
+from compiler.checkpoint.generated import generated_table
 from compiler.dtypes import FLOAT32, DType
 from compiler.graph.ir import Graph
 from compiler.memory_map import Region
@@ -49,6 +49,10 @@ class Sources:
         if parameter.parts:
             return np.concatenate([self._tensors.array(name).reshape(-1, 1) for name in names]), dtype
         array = self._tensors.array(names[0])
+        if parameter.plane is not None:
+            array = array[parameter.plane.index]
         if parameter.transposed:
-            return array.T, dtype
+            array = array.T
+        if parameter.plane is not None:
+            array = array[parameter.plane.first :: parameter.plane.step][: parameter.shape[0]]
         return array.reshape(-1, parameter.shape[1] if len(parameter.shape) == 2 else 1), dtype

@@ -83,9 +83,11 @@ def rotary(e: Emitter, node: Node) -> None:
 
 def embed(e: Emitter, node: Node) -> None:
     region = e.regions[table_region_name(node.parameter("table"))]
-    index = Register.TOKEN if node.text("index") == "token" else Register.POSITION
-    index = Register.ZERO if node.op == "slopes" else index
-    read_row(e, region, e.define(node.outputs[0], region.cols, True), index)
+    index = _INDEX[node.text("index")]
+    read_row(e, region, e.define(node.outputs[0], region.cols, node.op != "number"), index)
+
+
+_INDEX = {"token": Register.TOKEN, "position": Register.POSITION, "none": Register.ZERO, "": Register.ZERO}
 
 
 def read_row(e: Emitter, region: Region, result: Located, index: Register) -> None:
@@ -114,7 +116,8 @@ def sample(e: Emitter, node: Node) -> None:
 RULES: dict[str, Rule] = {
     "embed": embed,
     "rotary": rotary,
-    "slopes": embed,
+    "by_head": embed,
+    "number": embed,
     "linear": rules_dense.linear,
     "bias": rules_dense.bias,
     "act": rules_dense.act,

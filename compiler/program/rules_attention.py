@@ -101,8 +101,8 @@ def vector_of_tokens(e: Emitter, node: Node, source: Buffer, head: int) -> Buffe
     if node.integer("window") in e.windows:
         operands["first_reg"] = e.windows[node.integer("window")]
     if len(node.inputs) == 2:
-        slope = Slot(e.located[node.inputs[1]].buffer, head)
-        operands |= {"slope": slope, "slopes": 1, "coarse": node.integer("coarse")}
+        operands |= {"extra": Slot(e.located[node.inputs[1]].buffer, head), "extras": 1}
+        operands |= {"coarse": node.integer("coarse"), "sink": node.integer("sink")}
     mnemonic = "vscale" if node.op == "scale" else "softmax"
     e.emit(mnemonic, "", dst=Slot(result), a=Slot(source), length=e.max_length, **operands)
     return result

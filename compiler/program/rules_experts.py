@@ -6,7 +6,7 @@ from compiler.errors import UnsupportedModelError
 from compiler.graph.ir import Node
 from compiler.isa.spec import REGISTER_COUNT
 from compiler.program.emitter import Emitter
-from compiler.program.virtual import Slot
+from compiler.program.virtual import Slot, Virtual
 
 
 def rank(e: Emitter, node: Node) -> None:
@@ -31,17 +31,26 @@ def expert(e: Emitter, node: Node) -> None:
     source = e.full(node.inputs[0])
     region = e.regions[node.parameter("expert.0")]
     result = e.define(node.outputs[0], region.rows, True)
-    place = e.free_register + node.integer("place")
-    stream = e.parameter(region.name, index=place, step=region.end - region.begin)
+    operands: dict[str, Virtual] = {"stream": chosen_stream(e, node, "expert")}
+    if node.parameter("bias.0"):
+        operands["bias"] = chosen_stream(e, node, "bias")
     e.emit(
         "mm",
         region.name,
         dst=Slot(result.buffer),
         src=Slot(source.buffer),
-        stream=stream,
         rows=region.rows,
         cols=region.cols,
+        **operands,
     )
+
+
+def chosen_stream(e: Emitter, node: Node, role: str) -> int:
+    """Open the stream of the chosen expert's matrix or bias; they lie behind one another."""
+    region = e.regions[node.parameter(f"{role}.0")]
+    if not node.parameter(f"{role}.1"):
+        return e.parameter(region.name)
+    return e.parameter(region.name, index=e.free_register + node.integer("place"), step=region.end - region.begin)
 
 
 def weigh(e: Emitter, node: Node) -> None:

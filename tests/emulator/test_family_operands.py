@@ -51,10 +51,17 @@ def test_a_slope_biases_scores_by_their_token(exact, coarse):
     slope = np.float32(0.7)
     bias = slope * np.arange(N, dtype=np.float32)
     bias = round_to(bias, BFLOAT16) * np.float32(0.5) if coarse else bias
-    tail = f"slope=v[50], slopes=1, coarse={coarse}"
+    tail = f"extra=v[50], extras=1, coarse={coarse}"
     machine = exact.run(f"softmax v[100], v[0], {N}, 0.5, {tail}", v0=X, v50=[slope])
     powers = np.exp(X.astype(np.float64) * 0.5 + bias)
     np.testing.assert_allclose(_lmu(machine, 100, N), powers / powers.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", [-20.0, 0.5, 90.0])
+def test_a_sink_takes_its_share_and_belongs_to_no_token(exact, score):
+    machine = exact.run(f"softmax v[100], v[0], {N}, 0.5, extra=v[50], extras=1, sink=1", v0=X, v50=[score])
+    powers = np.exp(np.append(X.astype(np.float64) * 0.5, score) - score)
+    np.testing.assert_allclose(_lmu(machine, 100, N), (powers / powers.sum())[:-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("first", [-3, 0, 1, N - 1])

@@ -5,16 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.graph.activations import ACTIVATIONS, activation_function, activation_table, clip, clip_width, softcap
+from compiler.graph.activations import (
+    ACTIVATIONS,
+    activation_function,
+    activation_table,
+    clip,
+    clip_width,
+    softcap,
+    swiglu,
+)
 
 UNIT = 2.0**-23
 """One unit in the last place of a float32 in [1, 2)."""
 
 
 PARAMETRISED = (softcap(50.0, 0.0625), softcap(1.5, 0.29), softcap(30.0), clip(8.0), clip(0.375), clip(30.0))
+PARTS = (clip(7.0, 1.0), swiglu(1.702, 7.0), swiglu(1.0, 0.25), "softplus", "negative_exponential")
 
 
-@pytest.mark.parametrize("name", (*ACTIVATIONS, *PARAMETRISED))
+@pytest.mark.parametrize("name", (*ACTIVATIONS, *PARAMETRISED, *PARTS))
 def test_a_table_is_within_one_float32_unit_of_its_function(name: str) -> None:
     table, function = activation_table(name), activation_function(name)
     assert not table.problem()

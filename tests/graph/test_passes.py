@@ -10,7 +10,7 @@ from compiler.errors import VerificationError
 from compiler.graph.ir import Graph, Spread
 from compiler.graph.passes import FuseLinear, FuseResidualNorm, FuseSoftmax, ValueFirst, passes_for
 from compiler.graph.reference import ReferenceExecutor
-from compiler.graph.rewrite import with_nodes
+from compiler.graph.rewrite import readers, with_nodes
 from compiler.graph.verify import verify_graph
 from tests.tiny import CONFIGS, EVERY, RandomTensors, tiny_graph
 
@@ -44,6 +44,8 @@ def test_each_pass_removes_what_it_fuses(name: str) -> None:
     for node in fused.nodes:
         if node.op in ("bias", "act", "rope"):  # behind a norm, or a rotation behind an activation
             writer = writers[node.inputs[0]]
+            if len(readers(fused)[node.inputs[0]]) > 1:
+                continue
             assert writer.op != "linear" or (node.op == "rope" and writer.text("act"))
     softened = FuseSoftmax().run(graph)
     scaled = [graph.shapes[node.inputs[0]].spread for node in softened.nodes if node.op == "scale"]

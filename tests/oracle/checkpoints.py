@@ -68,6 +68,9 @@ _DIFFERENT: dict[str, dict[str, Any]] = {
     "hyperclovax": {"head_dim": 12},
     "mixtral": {"num_local_experts": 6, "num_experts_per_tok": 2},
     "qwen3_moe": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "apertus": {},
+    "ministral3": {"head_dim": 12, "sliding_window": None},
+    "gpt_oss": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 5},
     "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
 }
 
@@ -119,6 +122,7 @@ PHI_LONGROPE = {
         rope_type="longrope", short_factor=[1.0, 1.1, 1.3, 1.5, 1.8, 2.5], long_factor=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     ),
 }
+MINISTRAL3_ROPE = _rope(**{**YARN, "original_max_position_embeddings": 4}, llama_4_scaling_beta=0.5)
 GRANITE = {
     "num_key_value_heads": 2,
     "embedding_multiplier": 3.0,
@@ -238,6 +242,13 @@ RECIPES = (
     Recipe("qwen3-moe-mixed", "qwen3_moe", {"norm_topk_prob": True, "mlp_only_layers": [0]}),
     Recipe("olmoe", "olmoe", {"num_experts_per_tok": 3}),
     Recipe("olmoe-normalised", "olmoe", {"norm_topk_prob": True, "num_key_value_heads": 2}),
+    Recipe("olmoe-clip", "olmoe", {"clip_qkv": 0.75}),
+    Recipe("gpt-oss", "gpt_oss", {"num_key_value_heads": 2}),
+    Recipe("gpt-oss-limits", "gpt_oss", {"swiglu_limit": 0.25, "swiglu_alpha": 1.0, "attention_bias": False}),
+    Recipe("apertus", "apertus", {"num_key_value_heads": 2}),
+    Recipe("apertus-plain", "apertus", {"hidden_act": "silu", "attention_bias": True}),
+    Recipe("ministral3", "ministral3", MINISTRAL3_ROPE),
+    Recipe("ministral3-window", "ministral3", {**MINISTRAL3_ROPE, "sliding_window": 5, "num_key_value_heads": 2}),
     Recipe("arcee", "arcee", {"attention_bias": True, "mlp_bias": True}),
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.workspace import Workspace
-from tests.oracle.checkpoints import RECIPES, Recipe, write_checkpoint
+from tests.oracle.checkpoints import MINISTRAL3_ROPE, RECIPES, Recipe, write_checkpoint
 from tests.oracle.test_tokens import _run
 
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
@@ -48,6 +48,12 @@ SWITCHED_OFF: tuple[tuple[str, dict[str, Any]], ...] = (
     ("falcon-alibi-odd", {"alibi": False}),
     ("mixtral", {"num_experts_per_tok": 1}),
     ("mixtral-window", {"sliding_window": None}),
+    ("olmoe-clip", {"clip_qkv": None}),
+    ("gpt-oss", {"layer_types": FULL}),
+    ("gpt-oss-limits", {"swiglu_limit": 7.0}),
+    ("gpt-oss-limits", {"swiglu_alpha": 1.702}),
+    ("ministral3-window", {"sliding_window": None}),
+    ("ministral3", {"rope_parameters": {**MINISTRAL3_ROPE["rope_parameters"], "llama_4_scaling_beta": 0.0}}),
     ("olmoe-normalised", {"norm_topk_prob": False}),
     ("mpt-odd-heads", {"attn_config": {"clip_qkv": None, "softmax_scale": 1.5}}),
     ("mpt-odd-heads", {"attn_config": {"clip_qkv": 0.5, "softmax_scale": None}}),

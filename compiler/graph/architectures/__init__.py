@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures.apertus import APERTUS
 from compiler.graph.architectures.bloom import BLOOM, MPT
 from compiler.graph.architectures.cohere import COHERE, COHERE2
 from compiler.graph.architectures.exaone import EXAONE, EXAONE4
@@ -17,9 +18,10 @@ from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3
 from compiler.graph.architectures.glm import GLM, GLM4
 from compiler.graph.architectures.gpt2 import GPT2, GPT_BIGCODE, GPTJ
 from compiler.graph.architectures.gpt_neox import GPT_NEOX
+from compiler.graph.architectures.gpt_oss import GPT_OSS
 from compiler.graph.architectures.granite import GRANITE, HYPERCLOVAX
 from compiler.graph.architectures.llama import LLAMA
-from compiler.graph.architectures.mistral import MINISTRAL, MISTRAL
+from compiler.graph.architectures.mistral import MINISTRAL, MINISTRAL3, MISTRAL
 from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN3_MOE
 from compiler.graph.architectures.nemotron import ARCEE, NEMOTRON
 from compiler.graph.architectures.olmo import OLMO, OLMO2, OLMO3
@@ -33,6 +35,7 @@ from compiler.graph.decoder import build_decoder
 from compiler.graph.ir import Graph
 
 SUPPORTED: tuple[Architecture, ...] = (
+    APERTUS,
     ARCEE,
     BLOOM,
     COHERE,
@@ -49,10 +52,12 @@ SUPPORTED: tuple[Architecture, ...] = (
     GPT_BIGCODE,
     GPTJ,
     GPT_NEOX,
+    GPT_OSS,
     GRANITE,
     HYPERCLOVAX,
     LLAMA,
     MINISTRAL,
+    MINISTRAL3,
     MISTRAL,
     MIXTRAL,
     MPT,

@@ -56,14 +56,14 @@ def read_act(config: CheckpointConfig, name: str, default: str) -> str:
     return config.choice(name, (*ACTIVATIONS, "relu2"), default)
 
 
-def read_clip(config: CheckpointConfig, name: str = "clip_qkv") -> float:
-    """Limit of query, key and value, 0.0 for none.
+def read_clip(config: CheckpointConfig, name: str = "clip_qkv", default: float = 0.0) -> float:
+    """A limit of absolute values, such as of query, key and value; 0.0 for none.
 
     Raises:
         UnsupportedModelError: a number of more than twelve bits, which no table holds exactly.
     """
     if config.fields.get(name) is None:
-        return 0.0
+        return default
     limit = config.number(name, 1e-3, 1e4)
     if not clip_width(limit):
         raise UnsupportedModelError(f"config.json: {name} is {limit!r}; it must have at most twelve significant bits")

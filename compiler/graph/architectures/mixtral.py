@@ -15,34 +15,22 @@ from compiler.graph.architectures.family import (
     WINDOW,
     Architecture,
     llama_like,
-    read_act,
     read_clip,
     read_windows,
     rms,
     with_layers,
     with_windows,
 )
+from compiler.graph.architectures.mixtures import read_experts
 from compiler.graph.architectures.qwen import qwen3
-from compiler.graph.blocks import Experts, HeadNorm
+from compiler.graph.blocks import HeadNorm
 from compiler.graph.decoder import Decoder, Layer
-
-EXPERT_LIMIT = 512
-CHOSEN_LIMIT = 16
-
-
-def _experts(config: CheckpointConfig, inner: str, normalised: bool) -> Experts:
-    name = "num_local_experts" if config.fields.get("num_experts") is None else "num_experts"
-    count = config.integer(name, 1, EXPERT_LIMIT)
-    chosen = config.integer("num_experts_per_tok", 1, CHOSEN_LIMIT)
-    if chosen > count:
-        raise UnsupportedModelError(f"config.json: num_experts_per_tok is {chosen}; it must be at most {name} {count}")
-    return Experts(count, chosen, config.integer(inner), read_act(config, "hidden_act", "silu"), normalised)
 
 
 def mixtral(config: CheckpointConfig) -> Decoder:
     """A Mixtral."""
     experts = replace(
-        _experts(config, "intermediate_size", True), name="block_sparse_moe", gate="w1", up="w3", down="w2"
+        read_experts(config, "intermediate_size", True), name="block_sparse_moe", gate="w1", up="w3", down="w2"
     )
     model = with_layers(llama_like(config, rms(config, 1e-5)), lambda _, layer: replace(layer, experts=experts))
     return with_windows(model, read_windows(config, model.layers, lambda _layer: True))
@@ -50,7 +38,7 @@ def mixtral(config: CheckpointConfig) -> Decoder:
 
 def qwen3_moe(config: CheckpointConfig) -> Decoder:
     """A Qwen3 whose layers are mixtures, but for those that `mlp_only_layers` or `decoder_sparse_step` leave dense."""
-    experts = _experts(config, "moe_intermediate_size", config.flag("norm_topk_prob", False))
+    experts = read_experts(config, "moe_intermediate_size", config.flag("norm_topk_prob", False))
     step = config.integer("decoder_sparse_step", 1, LAYER_LIMIT, 1)
     dense = config.fields.get("mlp_only_layers") or []
     if not isinstance(dense, list):
@@ -64,13 +52,11 @@ def qwen3_moe(config: CheckpointConfig) -> Decoder:
 
 def olmoe(config: CheckpointConfig) -> Decoder:
     """An OLMoE: queries and keys are normalised as whole vectors."""
-    experts = _experts(config, "intermediate_size", config.flag("norm_topk_prob", False))
+    experts = read_experts(config, "intermediate_size", config.flag("norm_topk_prob", False))
     bias, norm, clip = config.flag("attention_bias", False), rms(config, 1e-5), read_clip(config)
-    if clip:
-        raise UnsupportedModelError(f"config.json: clip_qkv is {clip:g}; it must be null")
 
     def change(_index: int, layer: Layer) -> Layer:
-        block = replace(layer.attention, head_norm=HeadNorm(norm, over="heads"))
+        block = replace(layer.attention, head_norm=HeadNorm(norm, over="heads"), clip=clip)
         return replace(layer, attention=block, experts=experts)
 
     return with_layers(llama_like(config, norm, bias=bias, output_bias=bias), change)
@@ -91,7 +77,7 @@ QWEN3_MOE = Architecture(
 OLMOE = Architecture(
     name="OlmoeForCausalLM",
     example="allenai/OLMoE-1B-7B-0924",
-    features=("mixture of experts", "norm of all query heads and of all key heads", GROUPED, ROPES),
+    features=("mixture of experts", "norm of all query heads and of all key heads", "clip_qkv", GROUPED, ROPES),
     build=olmoe,
-    missing="clip_qkv",
+    missing="clip_qkv of more than twelve significant bits",
 )

@@ -41,7 +41,7 @@ def build(config: CheckpointConfig) -> Graph:
     for layer in range(layers):
         b.layer, module = layer, f"{root}.layers.{layer}"
         inside = b.norm(x, f"{module}.self_attn_layer_norm", layer_norm) if norm_first else x
-        x = b.add(x, attention(b, inside, module, block, hidden, Positions({}, {})), f"{module}.self_attn")
+        x = b.add(x, attention(b, inside, module, block, hidden, Positions({}, {}, {})), f"{module}.self_attn")
         x = x if norm_first else b.norm(x, f"{module}.self_attn_layer_norm", layer_norm)
         inside = b.norm(x, f"{module}.final_layer_norm", layer_norm) if norm_first else x
         x = b.add(x, feed_forward(b, inside, module, network, hidden), module)

@@ -1,0 +1,25 @@
+"""Config fields that mixtures of experts have in common."""
+
+from __future__ import annotations
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
+from compiler.graph.architectures.family import read_act
+from compiler.graph.experts import Experts
+
+EXPERT_LIMIT = 512
+CHOSEN_LIMIT = 16
+
+
+def read_experts(config: CheckpointConfig, inner: str, normalised: bool, act: str = "silu") -> Experts:
+    """Number and width of the experts, and how many run for a token; names are Llama's.
+
+    Raises:
+        UnsupportedModelError: more chosen than there are.
+    """
+    name = "num_local_experts" if config.fields.get("num_experts") is None else "num_experts"
+    count = config.integer(name, 1, EXPERT_LIMIT)
+    chosen = config.integer("num_experts_per_tok", 1, CHOSEN_LIMIT)
+    if chosen > count:
+        raise UnsupportedModelError(f"config.json: num_experts_per_tok is {chosen}; it must be at most {name} {count}")
+    return Experts(count, chosen, config.integer(inner), read_act(config, "hidden_act", act), normalised)

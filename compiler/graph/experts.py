@@ -1,0 +1,129 @@
+"""The mixture of experts: as a value, and the nodes it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compiler.graph.activations import clip, swiglu
+from compiler.graph.blocks import activated
+from compiler.graph.builder import GraphBuilder
+from compiler.graph.ir import Plane
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The matrices of all experts in two tensors of three dimensions, experts first.
+
+    Attributes:
+        gate_up, down: the tensors, below the module of the mixture.
+        interleaved: gate and up rows take turns; else the gate's come first.
+        transposed: a matrix is stored as columns, then rows.
+        bias: what the tensors of the biases have behind these names, "" for no biases.
+    """
+
+    gate_up: str
+    down: str
+    interleaved: bool = False
+    transposed: bool = False
+    bias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClampedSwiglu:
+    """GPT-OSS's gate: y * sigmoid(alpha * y) * (clamp(up) + 1), y and up limited to `limit`."""
+
+    alpha: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of gated experts: the chosen ones' results, weighted by the router.
+
+    Attributes:
+        count: experts; chosen: how many of them run for a token.
+        inner: width inside each.
+        normalised: weights of the chosen sum to 1; else they are probabilities among all.
+        scale: multiplies the weights.
+        name: module below the layer; router: below that.
+        router_bias: whether the router has one.
+        expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
+        stack: where they are instead, None for a module per expert.
+    """
+
+    count: int
+    chosen: int
+    inner: int
+    act: str | ClampedSwiglu
+    normalised: bool
+    scale: float = 1.0
+    name: str = "mlp"
+    router: str = "gate"
+    router_bias: bool = False
+    expert: str = "experts.{}"
+    gate: str = "gate_proj"
+    up: str = "up_proj"
+    down: str = "down_proj"
+    stack: Stack | None = None
+
+
+Matrix = Callable[[str, int], str]
+"""(input, place among the chosen) -> matrix of the chosen expert @ input."""
+
+
+def mixture(b: GraphBuilder, x: str, layer: str, block: Experts, width: int) -> str:
+    """The mixture of experts; returns a vector of `width`.
+
+    The softmax of the chosen scores is what renormalising their probabilities gives.
+    """
+    module = f"{layer}.{block.name}"
+    router = f"{module}.{block.router}"
+    scores = b.linear(x, router, b.vector(block.count), block.router_bias)
+    if not block.normalised:
+        scores = b.softmax(scores, router)
+    weights, chosen = b.rank(scores, block.chosen, router)
+    if block.normalised:
+        weights = b.softmax(weights, router)
+    weights = b.scale(weights, block.scale, router)
+    gate, up = (_matrix(b, block, module, chosen, part, block.inner, width) for part in ("gate", "up"))
+    down = _matrix(b, block, module, chosen, "down", width, block.inner)
+    total = ""
+    for place in range(block.chosen):
+        hidden = _gated(b, block.act, gate(x, place), up(x, place), module)
+        result = b.weigh(down(hidden, place), weights, place, module)
+        total = b.add(total, result, module) if total else result
+    return total
+
+
+def _gated(b: GraphBuilder, act: str | ClampedSwiglu, gate: str, up: str, module: str) -> str:
+    if isinstance(act, str):
+        return b.mul(activated(b, gate, act, module, module), up, module)
+    raised = b.act(up, clip(act.limit, 1.0), module)
+    return b.mul(raised, b.act(gate, swiglu(act.alpha, act.limit), module), module)
+
+
+def _matrix(b: GraphBuilder, block: Experts, module: str, chosen: str, part: str, rows: int, cols: int) -> Matrix:
+    """Declare one matrix of every expert, and its bias if it has one."""
+    parameters = {}
+    for number in range(block.count):
+        name = f"{module}.{block.expert.format(number)}.{getattr(block, part)}"
+        tensor, plane, transposed = f"{name}.weight", None, False
+        if block.stack:
+            name = f"{module}.{block.stack.down if part == 'down' else block.stack.gate_up}"
+            tensor, plane, transposed = name, _plane(block, part, number), block.stack.transposed
+        parameters[f"expert.{number}"] = b.expert_parameter(tensor, (rows, cols), name, plane, transposed)
+    source = name
+    if block.stack and block.stack.bias:
+        for number in range(block.count):
+            bias = b.expert_parameter(f"{name}{block.stack.bias}", (rows,), name, _plane(block, part, number))
+            parameters[f"bias.{number}"] = bias
+    return lambda x, place: b.expert(x, chosen, place, rows, parameters, source)
+
+
+def _plane(block: Experts, part: str, number: int) -> Plane:
+    if part == "down":
+        return Plane(number, block.count)
+    assert block.stack
+    first, step = (1, 2) if block.stack.interleaved else (block.inner, 1)
+    return Plane(number, block.count, part, first if part == "up" else 0, step, 2 * block.inner)
