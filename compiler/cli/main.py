@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "asm": "Assemble a listing to a program file.",
     "map": "Memory map of a build.",
     "generate": "Run a build on the emulator and print what it says.",
+    "debug": "Step through a program on the emulator.",
     "verify": "Check a build: hashes, memory map, program.",
     "search": "Models of the Hugging Face Hub by a part of their name.",
     "delete": "Delete builds; the checkpoint stays.",

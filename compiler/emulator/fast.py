@@ -8,6 +8,7 @@ writes later what an earlier lane should have read by then.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,20 +62,23 @@ class FastPath:
         }
         self._hazards: dict[int, set[tuple[int, int, int, int, bool]] | None] = {}
 
-    def advance(self, limit: int) -> int:
+    def advance(self, limit: int, breakpoints: Set[int] = frozenset()) -> int:
         """Run a plan, or a block of rounds, from the machine's pc on.
 
         Args:
             limit: most instructions to execute.
+            breakpoints: instructions that must not be run past; the one at the machine's pc may.
 
         Returns:
             How many were executed; 0: the next one must be stepped through.
         """
         pc = self._state.pc
-        if pc in self._heads and (done := self._block(pc, limit)):
+        if not breakpoints and pc in self._heads and (done := self._block(pc, limit)):
             return done
         plan = self._plans.get(pc)
         if plan is None or plan.end - plan.begin > limit or not plan.accepts(self._state):
+            return 0
+        if any(plan.begin < each < plan.end for each in breakpoints):
             return 0
         bound = self._bind(plan, 1)
         if bound is None or not bound.run([self._state.registers]):

@@ -36,6 +36,7 @@ class Stop(Enum):
     BREAKPOINT = "breakpoint"
     OUTPUT = "output"
     CONDITION = "condition"
+    INTERRUPTED = "interrupted"
     BUDGET = "budget"
 
 
@@ -47,6 +48,7 @@ class Machine:
         program: the decoded instructions.
         state: registers, LMU, streams, memory; see `State`.
         steps: instructions executed since reset.
+        last_pc: the instruction executed last; -1 after a reset or a plan of many.
         breakpoints: pcs before which `run` stops.
 
     Args:
@@ -68,6 +70,7 @@ class Machine:
         self._may_plan = fast
         self._fast: FastPath | None = None
         self.steps = 0
+        self.last_pc = -1
         self.breakpoints: set[int] = set()
 
     def reset(self) -> None:
@@ -75,6 +78,7 @@ class Machine:
         self.state.reset()
         self.state.host.clear()
         self.steps = 0
+        self.last_pc = -1
 
     @property
     def pc(self) -> int:
@@ -148,6 +152,7 @@ class Machine:
         *,
         until_output: bool = False,
         until: Callable[[State], bool] | None = None,
+        interrupted: Callable[[], bool] | None = None,
     ) -> Stop:
         """Execute until the program halts or something else stops it.
 
@@ -155,13 +160,14 @@ class Machine:
             max_steps: most instructions to execute.
             until_output: stop after an output slot was written.
             until: stop when it is true, asked after every instruction.
+            interrupted: stop when it is true, asked between instructions, or plans of many instructions.
 
         Raises:
             MachineFault: an instruction faulted.
         """
         state, breakpoints = self.state, self.breakpoints
         outputs = state.host.outputs
-        fast = self._plans() if until is None and not breakpoints else None
+        fast = self.prepare() if until is None else None
         executed = 0
         with np.errstate(all="ignore"):
             while executed < max_steps:
@@ -169,9 +175,12 @@ class Machine:
                     return Stop.HALTED
                 if executed and state.pc in breakpoints:
                     return Stop.BREAKPOINT
-                if fast is not None and (done := fast.advance(max_steps - executed)):
+                if interrupted is not None and interrupted():
+                    return Stop.INTERRUPTED
+                if fast is not None and (done := fast.advance(max_steps - executed, breakpoints)):
                     executed += done
                     self.steps += done
+                    self.last_pc = -1
                     continue
                 self._step()
                 executed += 1
@@ -181,7 +190,8 @@ class Machine:
                     return Stop.CONDITION
         return Stop.HALTED if state.halted else Stop.BUDGET
 
-    def _plans(self) -> FastPath | None:
+    def prepare(self) -> FastPath | None:
+        """Make the plans that `run` uses, which the first `run` would do otherwise; None without a fast path."""
         if self._fast is None and self._may_plan:
             self._fast = FastPath(self.program, self.state)
         return self._fast
@@ -210,6 +220,7 @@ class Machine:
             state.pc = pc
             raise self.fault(pc, str(trap)) from None
         self.steps += 1
+        self.last_pc = pc
 
 
 def _load_program(build: Build) -> tuple[Instruction, ...]:
