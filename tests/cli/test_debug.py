@@ -220,7 +220,7 @@ def test_every_command_answers_or_says_what_is_wrong(
 
 
 def test_commands_are_abbreviated_as_far_as_they_are_clear() -> None:
-    assert (command_name("reg"), command_name("s"), command_name("cont")) == ("registers", "step", "run")
+    assert (command_name("reg"), command_name("s"), command_name("c")) == ("registers", "step", "run")
     for word in ("t", "x"):
         with pytest.raises(UsageError):
             command_name(word)
