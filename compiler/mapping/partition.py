@@ -2,7 +2,8 @@
 
 Every device computes whole elements of a result, so no partial sums cross
 devices and a result does not depend on N. A gathered vector has the elements
-of the model first and padding last.
+of the model first and padding last, also when it is gathered in chunks: chunk
+c of all devices, in device order, is one run of the model's elements.
 
 Source: intra-layer parallelism of the LPU (IEEE Micro 2024, arXiv 2408.07326):
 Q, K, V by head; output projection, FFN and LM head by column.
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.graph.ir import Heads, Shape, Spread
+from compiler.memory_map import BURST_BYTES, CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +29,47 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunks:
+    """In how many pieces vectors are gathered, so that one is under way while the next is computed.
+
+    Attributes:
+        columns: (width, pieces) of vectors of that width; those not named are gathered at once.
+        heads: pieces of what attention computes, in whole key/value heads.
+    """
+
+    columns: tuple[tuple[int, int], ...] = ()
+    heads: int = 1
+
+    def of(self, width: int) -> int:
+        """Pieces of a vector of `width`."""
+        return dict(self.columns).get(width, 1)
+
+
+AT_ONCE = Chunks()
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """The share of each device.
 
-    A local key/value head serves `group` local query heads. Slot s = device *
-    local_kv_heads + j holds the query heads [s * group, (s + 1) * group) of the
-    model, and a copy of the key/value head they belong to.
+    A local key/value head serves `group` local query heads. Slot s holds the
+    query heads [s * group, (s + 1) * group) of the model, and a copy of the
+    key/value head they belong to. Slots and columns are dealt out chunk by
+    chunk: of a chunk of `n` on each device, device d has [d * n, (d + 1) * n).
 
     Attributes:
         num_devices: N.
         heads: heads of the model.
         group: query heads per local key/value head.
         local_kv_heads: key/value heads on each device.
+        chunks: the pieces of gathered vectors.
     """
 
     num_devices: int
     heads: Heads
     group: int
     local_kv_heads: int
+    chunks: Chunks = AT_ONCE
 
     @property
     def copies(self) -> int:
@@ -68,29 +93,70 @@ class Partition:
         """Columns of each device for a vector of `size`."""
         return -(-size // self.num_devices)
 
+    def parts(self, shape: Shape) -> tuple[int, ...]:
+        """Elements on each device of the chunks in which a split value is gathered, in order."""
+        if shape.spread is Spread.QUERY:
+            return tuple(slots * self.group * shape.width for slots in self._slots())
+        if shape.spread is Spread.CACHE:
+            return tuple(slots * shape.width for slots in self._slots())
+        return _pieces(self.local_size(shape), self.chunks.of(shape.size), CHANNELS)
+
+    def first_rows(self, shape: Shape, cols: int, itemsize: int) -> tuple[int, ...]:
+        """Local row at which each chunk of a parameter begins: every chunk begins at a burst of channel 0.
+
+        A matrix has its rows behind one another; a vector, of which a burst holds
+        many rows, has a gap behind each chunk but the last.
+        """
+        unit = CHANNELS if cols > 1 else CHANNELS * BURST_BYTES // itemsize
+        chunked = shape.spread is Spread.VECTOR
+        found, row = [], 0
+        for length in self.parts(shape):
+            row = -(-row // unit) * unit if chunked else row
+            found.append(row)
+            row += length
+        return tuple(found)
+
+    def _slots(self) -> tuple[int, ...]:
+        return _pieces(self.local_kv_heads, self.chunks.heads, 1)
+
     def runs(self, shape: Shape) -> Iterator[Run]:
         """Which rows of a parameter with one row per element of `shape` each device holds."""
         if shape.spread is Spread.CACHE:
             yield from self._cache_runs()
             return
-        chunk, size = self.local_size(shape), shape.size
-        for device in range(self.num_devices):
-            begin = min(device * chunk, size)
-            count = min(chunk, size - begin)
-            if count:
-                yield Run(device, 0, begin, count)
+        local, size = 0, shape.size
+        for length in self.parts(shape):
+            for device in range(self.num_devices):
+                begin = min(self.num_devices * local + device * length, size)
+                count = min(length, size - begin)
+                if count:
+                    yield Run(device, local, begin, count)
+            local += length
 
     def _cache_runs(self) -> Iterator[Run]:
         per_model_head = self.heads.num_attention_heads // self.heads.num_key_value_heads
-        width = self.heads.head_dim
-        for slot in range(self.num_devices * self.local_kv_heads):
-            query_head = slot * self.group
-            if query_head < self.heads.num_attention_heads:
-                device, local = divmod(slot, self.local_kv_heads)
-                yield Run(device, local * width, query_head // per_model_head * width, width)
+        width, first = self.heads.head_dim, 0
+        for count in self._slots():
+            for index in range(self.num_devices * count):
+                query_head = (self.num_devices * first + index) * self.group
+                if query_head < self.heads.num_attention_heads:
+                    device, local = divmod(index, count)
+                    yield Run(device, (first + local) * width, query_head // per_model_head * width, width)
+            first += count
 
 
-def choose_partition(heads: Heads, num_devices: int, hidden_size: int, max_length: int) -> Partition:
+def _pieces(count: int, wanted: int, unit: int) -> tuple[int, ...]:
+    """`count` in up to `wanted` pieces of about the same size, all but the last of whole units."""
+    units = -(-count // unit)
+    wanted = max(1, min(wanted, units))
+    sizes = [(units // wanted + (index < units % wanted)) * unit for index in range(wanted)]
+    sizes[-1] -= units * unit - count
+    return tuple(sizes)
+
+
+def choose_partition(
+    heads: Heads, num_devices: int, hidden_size: int, max_length: int, chunks: Chunks = AT_ONCE
+) -> Partition:
     """The partition that streams the fewest bytes per device and token.
 
     Key/value heads are replicated when there are fewer of them than devices, or
@@ -99,7 +165,7 @@ def choose_partition(heads: Heads, num_devices: int, hidden_size: int, max_lengt
     """
     whole = heads.num_attention_heads // heads.num_key_value_heads
     best: tuple[int, int] | None = None
-    chosen = Partition(num_devices, heads, whole, heads.num_key_value_heads)
+    chosen = Partition(num_devices, heads, whole, heads.num_key_value_heads, chunks)
     for group in range(whole, 0, -1):
         if whole % group and heads.num_key_value_heads > 1:
             continue
@@ -108,5 +174,5 @@ def choose_partition(heads: Heads, num_devices: int, hidden_size: int, max_lengt
         cost = local * group * 2 * hidden_size + 2 * local * (hidden_size + max_length)
         if best is None or (cost, local) < best:
             best = (cost, local)
-            chosen = Partition(num_devices, heads, group, local)
+            chosen = Partition(num_devices, heads, group, local, chunks)
     return chosen

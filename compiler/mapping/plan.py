@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from compiler.dtypes import DType
 from compiler.errors import CapacityError, UsageError
 from compiler.graph.ir import Graph, Node, Parameter, Shape, Spread
 from compiler.isa.host import HostLayout
-from compiler.mapping.partition import Partition, Run, choose_partition
+from compiler.mapping.partition import AT_ONCE, Chunks, Partition, Run, choose_partition
 from compiler.memory_map import BURST_BYTES, CHANNELS, MemoryMap, Region, Segment
 from compiler.quantity import bytes_text
 from compiler.source import SourceRef
@@ -89,8 +90,13 @@ def resolve_max_length(graph: Graph, max_length: int | None) -> int:
     return max_length
 
 
-def plan_mapping(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> Mapping:
+def plan_mapping(
+    graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int, chunks: Chunks = AT_ONCE
+) -> Mapping:
     """The memory map of a build.
+
+    Args:
+        chunks: in how many pieces vectors are gathered.
 
     Raises:
         UsageError: a device count out of range.
@@ -100,9 +106,11 @@ def plan_mapping(graph: Graph, target: Target, num_devices: int, dtype: DType, m
     plan = plan_memory(graph, target, num_devices, dtype, max_length)
     if not plan.fits:
         raise CapacityError(_too_large(graph, target, plan, max_length), _advice(plan))
-    partition = _partition(graph, num_devices, max_length)
+    partition = _partition(graph, num_devices, max_length, chunks)
     layout = _Layout(graph, partition, dtype, max_length, segments=True)
     regions = tuple(layout.regions())
+    if regions[-1].end > target.channel_bytes and chunks != AT_ONCE:  # no room for the gaps between the chunks
+        return plan_mapping(graph, target, num_devices, dtype, max_length)
     file_bytes = max(region.end for region in regions if region.is_parameter)
     memory_map = MemoryMap(target.name, num_devices, dtype, max_length, target.channel_bytes, file_bytes, regions)
     return Mapping(memory_map, partition)
@@ -121,7 +129,8 @@ def plan_memory(graph: Graph, target: Target, num_devices: int, dtype: DType, ma
 
 
 def _sizes(graph: Graph, num_devices: int, dtype: DType, max_length: int) -> tuple[int, int, int]:
-    layout = _Layout(graph, _partition(graph, num_devices, max_length), dtype, max_length, segments=False)
+    partition = _partition(graph, num_devices, max_length, AT_ONCE)
+    layout = _Layout(graph, partition, dtype, max_length, segments=False)
     sizes = {"parameter": 0, "cache": 0, "io": 0}
     for region in layout.regions():
         kind = "parameter" if region.is_parameter else "io" if region.kind == "io" else "cache"
@@ -129,13 +138,13 @@ def _sizes(graph: Graph, num_devices: int, dtype: DType, max_length: int) -> tup
     return sizes["parameter"], sizes["cache"], sizes["io"]
 
 
-def _partition(graph: Graph, num_devices: int, max_length: int) -> Partition:
+def _partition(graph: Graph, num_devices: int, max_length: int, chunks: Chunks) -> Partition:
     hidden = max(shape.size for shape in graph.shapes.values() if shape.spread is Spread.VECTOR)
     for node in graph.nodes:
         if node.op == "linear" and graph.shapes[node.outputs[0]].spread is Spread.CACHE:
             hidden = graph.shapes[node.inputs[0]].size
             break
-    return choose_partition(graph.heads, num_devices, hidden, max_length)
+    return choose_partition(graph.heads, num_devices, hidden, max_length, chunks)
 
 
 class _Layout:
@@ -175,14 +184,15 @@ class _Layout:
         rows = source_rows - parameter.first_row
         if parameter.generated is not None or node.text("index") == "position":
             rows = min(rows, self.max_length)
+        shape = self.graph.shapes[node.outputs[0]]
         replicated = node.op in ("rotary", "number")
-        cols = width if replicated else self.partition.local_size(self.graph.shapes[node.outputs[0]])
-        segments = []
-        for device in range(self.partition.num_devices if self.with_segments else 0):
-            begin = 0 if replicated else min(device * cols, width)
-            count = min(cols, width - begin)
-            if count:
-                segments.append(Segment(device, 0, 0, parameter.first_row, begin, rows, count))
+        cols = width if replicated else self.partition.local_size(shape)
+        everywhere = [Run(device, 0, 0, width) for device in range(self.partition.num_devices)]
+        segments = [
+            Segment(run.device, 0, run.local, parameter.first_row, run.source, rows, run.count)
+            for run in (everywhere if replicated else self.partition.runs(shape))
+            if self.with_segments
+        ]
         name = table_region_name(parameter.name)
         region = Region(name, parameter.kind, 0, 0, "embed", rows, cols, 0, 1, parameter.source, tuple(segments))
         return self._place(region)
@@ -192,15 +202,24 @@ class _Layout:
         stride = cols if cols == 1 else self._padded(cols)
         shape = self.graph.shapes[node.outputs[0]]
         replicated = node.op in ("norm", "add_norm") and shape.spread is Spread.VECTOR
-        rows = shape.size if replicated else self.partition.local_size(shape)
+        rows, gaps = shape.size, {0: 0}
+        if not replicated:
+            gaps, rows = self._gaps(shape, cols)
         segments = []
         for run in self._runs(parameter, shape, replicated) if self.with_segments else ():
+            local = run.local + max((begin, gap) for begin, gap in gaps.items() if begin <= run.local)[1]
             pieces = parameter.cut.pieces(run.source, run.count) if parameter.cut else ((0, run.source, run.count),)
             for offset, source, count in pieces:
-                segments.append(Segment(run.device, run.local + offset, 0, source, 0, count, cols))
+                segments.append(Segment(run.device, local + offset, 0, source, 0, count, cols))
         kind = parameter.kind if parameter.kind != "embedding" else "weight"
         region = Region(parameter.name, kind, 0, 0, "rows", rows, cols, stride, 1, parameter.source, tuple(segments))
         return self._place(region)
+
+    def _gaps(self, shape: Shape, cols: int) -> tuple[dict[int, int], int]:
+        """For the first element of each chunk how much further behind its row lies, and the number of rows."""
+        lengths, rows = self.partition.parts(shape), self.partition.first_rows(shape, cols, self.itemsize)
+        begins = list(accumulate(lengths, initial=0))
+        return {begin: row - begin for begin, row in zip(begins, rows, strict=False)}, rows[-1] + lengths[-1]
 
     def _runs(self, parameter: Parameter, shape: Shape, replicated: bool) -> Iterator[Run]:
         if replicated:

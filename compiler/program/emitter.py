@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from compiler.errors import UnsupportedModelError
-from compiler.graph.ir import Graph
+from compiler.graph.ir import Graph, Shape, Spread
 from compiler.graph.rewrite import readers
 from compiler.isa.host import HostLayout
 from compiler.isa.spec import REGISTER_COUNT, STREAM_COUNT
 from compiler.mapping.plan import Mapping
+from compiler.memory_map import CHANNELS
 from compiler.program.virtual import (
     FIRST_FREE_REGISTER,
     Buffer,
@@ -19,6 +21,23 @@ from compiler.program.virtual import (
     VirtualInstruction,
     VirtualProgram,
 )
+
+
+_NEED_ALL = ("linear", "expert", "rank", "sample")
+"""Ops that read the whole of a vector, always."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One chunk of a split value: `elements` from `offset` on, on each device.
+
+    Attributes:
+        index: which chunk, None for the value in one piece.
+    """
+
+    index: int | None
+    offset: int
+    elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,38 +135,73 @@ class Emitter:
         if not value.split:
             return value
         if name not in self.gathered:
-            size = self.graph.shapes[name].size
             if self.partition.num_devices == 1:
-                self.gathered[name] = Located(value.buffer, size, False)
+                self.gathered[name] = Located(value.buffer, self.graph.shapes[name].size, False)
             else:
-                self.gathered[name] = self._gather(name, value, size)
+                self._gather(name, self.chunks(name))
         return self.gathered[name]
 
-    def parameter(self, name: str, **chosen: Virtual) -> int:
-        """Open the stream of a parameter; `chosen` are further operands, as for one of several in a row."""
+    def parts(self, name: str) -> list[Part]:
+        """A value in the pieces in which it is computed: its chunks if it is a split vector, else all of it."""
+        value, shape = self.located[name], self.graph.shapes[name]
+        if not value.split or shape.spread is not Spread.VECTOR:
+            return [Part(None, 0, value.elements)]
+        return self.chunks(name)
+
+    def chunks(self, name: str) -> list[Part]:
+        """A split value in the pieces in which it is gathered."""
+        lengths = self.partition.parts(self.graph.shapes[name])
+        begins = accumulate(lengths, initial=0)
+        found = [Part(index, begin, length) for index, (begin, length) in enumerate(zip(begins, lengths, strict=False))]
+        return [replace(found[0], index=None)] if len(found) == 1 else found
+
+    def parameter(self, name: str, part: Part | None = None, shape: Shape | None = None, **chosen: Virtual) -> int:
+        """Open the stream of a parameter.
+
+        Args:
+            part: the chunk of it that is read, None for all.
+            shape: of the value that has one element per row.
+            chosen: further operands, as for one of several parameters in a row.
+        """
         region = self.regions[name]
         stream = self.open_stream()
+        address, rows = region.begin, region.rows
+        if part is not None and part.index is not None and shape is not None:
+            itemsize = self.dtype.itemsize
+            row = self.partition.first_rows(shape, region.cols, itemsize)[part.index]
+            address, rows = address + row // CHANNELS * region.stride * itemsize, part.elements
         self.emit(
             "rd.param",
             region.name,
             stream=stream,
-            hbm=region.begin,
-            rows=region.rows,
+            hbm=address,
+            rows=rows,
             cols=region.cols,
             stride=region.stride,
             **chosen,
         )
         return stream
 
-    def _gather(self, name: str, value: Located, size: int) -> Located:
-        devices = self.partition.num_devices
-        whole = self.buffer(f"{name} (gathered)", value.elements * devices)
-        self.tag = self.tag % 0xFFFF + 1
+    def share(self, name: str, part: Part) -> None:
+        """Send a chunk as soon as it is computed, if some reader needs all of the value."""
+        readers = [reader.op for reader in self.readers.get(name, [])]
+        if self.located[name].split and self.partition.num_devices > 1 and set(readers) & {*_NEED_ALL}:
+            self._gather(name, [part])
+
+    def _gather(self, name: str, parts: list[Part]) -> None:
+        """Make every device's share of these chunks known to all devices."""
+        value, devices = self.located[name], self.partition.num_devices
+        if name not in self.gathered:
+            whole = self.buffer(f"{name} (gathered)", value.elements * devices)
+            self.gathered[name] = Located(whole, self.graph.shapes[name].size, False)
+        whole = self.gathered[name].buffer
         reader, self.node = self.node, self.position[id(self.writers[name])]
-        self.emit("tx", src=Slot(value.buffer), length=value.elements, tag=self.tag)
-        self.emit("rx", dst=Slot(whole), length=value.elements, devices=devices, tag=self.tag)
+        for part in parts:
+            self.tag = self.tag % 0xFFFF + 1
+            self.emit("tx", src=Slot(value.buffer, part.offset), length=part.elements, tag=self.tag)
+            target = Slot(whole, part.offset * devices)
+            self.emit("rx", dst=target, length=part.elements, devices=devices, tag=self.tag)
         self.node = reader
-        return Located(whole, size, False)
 
     def _windows(self) -> dict[int, int]:
         """A register per attention window that is narrower than the caches."""

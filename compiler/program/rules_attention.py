@@ -8,6 +8,7 @@ from compiler.graph.ir import Node, Spread
 from compiler.mapping.plan import cache_region_name
 from compiler.memory_map import Region
 from compiler.program.emitter import Emitter
+from compiler.program.rules_dense import elementwise
 from compiler.program.virtual import Buffer, Register, Slot, Virtual
 from compiler.rounding import round_to
 
@@ -38,12 +39,10 @@ def deferred(e: Emitter, node: Node) -> None:
 def scale(e: Emitter, node: Node) -> None:
     if e.graph.shapes[node.inputs[0]].spread is Spread.SCORES:
         return  # with the attend node at the end of its chain
-    source = e.located[node.inputs[0]]
-    result = e.define(node.outputs[0], source.elements, source.split)
     factor = node.number("scale")
     if node.integer("rounded"):
         factor = float(round_to(np.full(1, factor, np.float32), e.dtype)[0])
-    e.emit("vscale", dst=Slot(result.buffer), a=Slot(source.buffer), length=source.elements, scale=factor)
+    elementwise(e, node, "vscale", scale=factor)
 
 
 def softmax(e: Emitter, node: Node) -> None:
@@ -61,7 +60,9 @@ def attend(e: Emitter, node: Node) -> None:
         chain.insert(0, e.writers[chain[0].inputs[0]])
     query = e.located[chain[0].inputs[0]]
     width = e.graph.heads.head_dim
-    result = e.define(node.outputs[0], e.partition.local_query_heads * width, True)
+    name = node.outputs[0]
+    result = e.define(name, e.partition.local_query_heads * width, True)
+    chunk_at = {part.offset + part.elements: part for part in e.chunks(name)}
     keys = e.regions[cache_region_name("key", node.integer("layer"))]
     values = e.regions[cache_region_name("value", node.integer("layer"))]
     for head in range(e.partition.local_query_heads):
@@ -76,6 +77,8 @@ def attend(e: Emitter, node: Node) -> None:
                 weighted(e, values, slot, current, Slot(result.buffer, head * width))
             else:
                 current = vector_of_tokens(e, link, current, head)
+        if (head + 1) * width in chunk_at:
+            e.share(name, chunk_at[(head + 1) * width])
 
 
 def scores(e: Emitter, node: Node, region: Region, slot: int, query: Slot, head: int) -> Buffer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.graph.ir import Node, Spread
-from compiler.program.emitter import Emitter, Located
+from compiler.program.emitter import Emitter, Located, Part
 from compiler.program.virtual import Buffer, Slot, Virtual
 
 
@@ -17,43 +17,51 @@ def rotation(e: Emitter, node: Node) -> dict[str, Virtual]:
 
 def linear(e: Emitter, node: Node) -> None:
     source = e.full(node.inputs[0])
-    name = node.outputs[0]
-    region = e.regions[node.parameter("weight")]
-    operands: dict[str, Virtual] = {"src": Slot(source.buffer), "rows": region.rows, "cols": region.cols}
-    operands["stream"] = e.parameter(region.name)
-    if node.parameter("bias"):
-        operands["bias"] = e.parameter(node.parameter("bias"))
-    operands["act"] = e.table(node.text("act"))
-    if node.integer("rotary_dim"):
-        operands["rope"] = Slot(e.full(node.inputs[1]).buffer)
-        operands |= rotation(e, node)
-    uses = [reader.op for reader in e.readers.get(name, [])]
-    if uses in (["write_key"], ["write_value"]):
-        stream = e.open_stream(reserve=True)
-        e.located[name] = Located(Buffer(-1, name, 0), region.rows, True, stream)
-        operands["out"] = stream
-    else:
-        operands["dst"] = Slot(e.define(name, region.rows, True).buffer)
-    e.emit("mm", region.name, **operands)
+    name, shape = node.outputs[0], e.graph.shapes[node.outputs[0]]
+    weight, bias = node.parameter("weight"), node.parameter("bias")
+    to_cache = [reader.op for reader in e.readers.get(name, [])] in (["write_key"], ["write_value"])
+    elements = e.partition.local_size(shape)
+    result = Buffer(-1, name, 0) if to_cache else e.define(name, elements, True).buffer
+    for part in [Part(None, 0, elements)] if to_cache else e.parts(name):
+        operands: dict[str, Virtual] = {"src": Slot(source.buffer), "rows": part.elements}
+        operands |= {"cols": e.regions[weight].cols, "stream": e.parameter(weight, part, shape)}
+        if bias:
+            operands["bias"] = e.parameter(bias, part, shape)
+        operands["act"] = e.table(node.text("act"))
+        if node.integer("rotary_dim"):
+            operands["rope"] = Slot(e.full(node.inputs[1]).buffer)
+            operands |= rotation(e, node)
+        if to_cache:
+            operands["out"] = e.open_stream(reserve=True)
+            e.located[name] = Located(result, elements, True, operands["out"])
+        else:
+            operands["dst"] = Slot(result, part.offset)
+        e.emit("mm", weight, **operands)
+        e.share(name, part)
 
 
 def bias(e: Emitter, node: Node) -> None:
-    source = e.located[node.inputs[0]]
-    stream = e.parameter(node.parameter("bias"))
-    result = e.define(node.outputs[0], source.elements, source.split)
-    e.emit("vbias", dst=Slot(result.buffer), a=Slot(source.buffer), bias=stream, length=source.elements)
+    source, name = e.located[node.inputs[0]], node.outputs[0]
+    result = e.define(name, source.elements, source.split)
+    for part in e.parts(name):
+        stream = e.parameter(node.parameter("bias"), part, e.graph.shapes[name])
+        dst, a = Slot(result.buffer, part.offset), Slot(source.buffer, part.offset)
+        e.emit("vbias", dst=dst, a=a, bias=stream, length=part.elements)
+        e.share(name, part)
 
 
 def act(e: Emitter, node: Node) -> None:
-    source = e.located[node.inputs[0]]
-    result = e.define(node.outputs[0], source.elements, source.split)
-    e.emit(
-        "vact",
-        dst=Slot(result.buffer),
-        a=Slot(source.buffer),
-        length=source.elements,
-        act=e.table(node.text("act")),
-    )
+    elementwise(e, node, "vact", act=e.table(node.text("act")))
+
+
+def elementwise(e: Emitter, node: Node, mnemonic: str, **operands: Virtual) -> None:
+    """One input and one output, where they are, chunk by chunk."""
+    source, name = e.located[node.inputs[0]], node.outputs[0]
+    result = e.define(name, source.elements, source.split)
+    for part in e.parts(name):
+        dst, a = Slot(result.buffer, part.offset), Slot(source.buffer, part.offset)
+        e.emit(mnemonic, dst=dst, a=a, length=part.elements, **operands)
+        e.share(name, part)
 
 
 def binary(e: Emitter, node: Node) -> None:
@@ -61,14 +69,12 @@ def binary(e: Emitter, node: Node) -> None:
     split = all(value.split for value in values)
     if not split:
         values = [e.full(name) for name in node.inputs]
-    result = e.define(node.outputs[0], values[0].elements, split)
-    e.emit(
-        "vadd" if node.op == "add" else "vmul",
-        dst=Slot(result.buffer),
-        a=Slot(values[0].buffer),
-        b=Slot(values[1].buffer),
-        length=values[0].elements,
-    )
+    name = node.outputs[0]
+    result = e.define(name, values[0].elements, split)
+    for part in e.parts(name):
+        dst, a, b = (Slot(value.buffer, part.offset) for value in (result, *values))
+        e.emit("vadd" if node.op == "add" else "vmul", dst=dst, a=a, b=b, length=part.elements)
+        e.share(name, part)
 
 
 def norm(e: Emitter, node: Node) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from compiler.errors import UnsupportedModelError
 from compiler.graph.ir import Node
 from compiler.isa.spec import REGISTER_COUNT
-from compiler.program.emitter import Emitter
+from compiler.program.emitter import Emitter, Part
+from compiler.program.rules_dense import elementwise
 from compiler.program.virtual import Slot, Virtual
 
 
@@ -28,40 +29,27 @@ def rank(e: Emitter, node: Node) -> None:
 
 
 def expert(e: Emitter, node: Node) -> None:
-    source = e.full(node.inputs[0])
-    region = e.regions[node.parameter("expert.0")]
-    result = e.define(node.outputs[0], region.rows, True)
-    operands: dict[str, Virtual] = {"stream": chosen_stream(e, node, "expert")}
-    if node.parameter("bias.0"):
-        operands["bias"] = chosen_stream(e, node, "bias")
-    e.emit(
-        "mm",
-        region.name,
-        dst=Slot(result.buffer),
-        src=Slot(source.buffer),
-        rows=region.rows,
-        cols=region.cols,
-        **operands,
-    )
+    source, name = e.full(node.inputs[0]), node.outputs[0]
+    cols = e.regions[node.parameter("expert.0")].cols
+    result = e.define(name, e.partition.local_size(e.graph.shapes[name]), True)
+    for part in e.parts(name):
+        operands: dict[str, Virtual] = {"dst": Slot(result.buffer, part.offset), "src": Slot(source.buffer)}
+        operands |= {"rows": part.elements, "cols": cols, "stream": chosen_stream(e, node, "expert", part)}
+        if node.parameter("bias.0"):
+            operands["bias"] = chosen_stream(e, node, "bias", part)
+        e.emit("mm", node.parameter("expert.0"), **operands)
+        e.share(name, part)
 
 
-def chosen_stream(e: Emitter, node: Node, role: str) -> int:
-    """Open the stream of the chosen expert's matrix or bias; they lie behind one another."""
-    region = e.regions[node.parameter(f"{role}.0")]
+def chosen_stream(e: Emitter, node: Node, role: str, part: Part) -> int:
+    """Open the stream of a chunk of the chosen expert's matrix or bias; they lie behind one another."""
+    region, shape = e.regions[node.parameter(f"{role}.0")], e.graph.shapes[node.outputs[0]]
     if not node.parameter(f"{role}.1"):
-        return e.parameter(region.name)
-    return e.parameter(region.name, index=e.free_register + node.integer("place"), step=region.end - region.begin)
+        return e.parameter(region.name, part, shape)
+    chosen = {"index": e.free_register + node.integer("place"), "step": region.end - region.begin}
+    return e.parameter(region.name, part, shape, **chosen)
 
 
 def weigh(e: Emitter, node: Node) -> None:
-    source, weights = e.located[node.inputs[0]], e.full(node.inputs[1])
-    result = e.define(node.outputs[0], source.elements, source.split)
-    e.emit(
-        "vscale",
-        dst=Slot(result.buffer),
-        a=Slot(source.buffer),
-        length=source.elements,
-        scale=1.0,
-        by=Slot(weights.buffer, node.integer("place")),
-        factors=1,
-    )
+    weights = e.full(node.inputs[1])
+    elementwise(e, node, "vscale", scale=1.0, by=Slot(weights.buffer, node.integer("place")), factors=1)

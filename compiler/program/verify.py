@@ -107,10 +107,24 @@ class _Walk:
                 region.stride,
             ):
                 return f"{instr.integer('step'):#x} behind {region.name} is no other of its kind"
-        head_offset = (address - region.begin) % region.head_bytes
-        if head_offset:
-            return f"{address:#x} is {head_offset:#x} bytes inside {region.name}"
+        offset = (address - region.begin) % region.head_bytes
+        if instr.mnemonic == "rd.param" and region.layout == "rows":
+            return self._rows_problem(instr, region, offset)
+        if offset:
+            return f"{address:#x} is {offset:#x} bytes inside {region.name}"
         return _extent_problem(instr, region)
+
+    def _rows_problem(self, instr: Instruction, region: Region, offset: int) -> str:
+        """A parameter may be read chunk by chunk: whole columns, from a row of channel 0 on."""
+        slot_bytes = region.stride * self.memory_map.dtype.itemsize
+        if offset % slot_bytes:
+            return f"{offset:#x} bytes inside {region.name} no row begins"
+        first, rows = offset // slot_bytes * self.memory_map.channels, instr.integer("rows")
+        if first + rows > region.rows:
+            return f"rows {first}..{first + rows}, {region.name} has {region.rows}"
+        given = (instr.integer("cols"), instr.integer("stride"))
+        wanted = (region.cols, region.stride)
+        return "" if given == wanted else f"columns and stride {given}, {region.name} has {wanted}"
 
     def _streams(self, instr: Instruction) -> str:
         for name, rows, cols in _stream_reads(instr):

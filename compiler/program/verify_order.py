@@ -1,0 +1,179 @@
+"""The order verifier: whatever chunks and devices a vector was computed in, its reader finds it in the model's order.
+
+Walks the final instructions and follows, for every LMU element of every
+device, which element of its vector it is: the memory map says it for the rows
+of a parameter, every instruction passes it on. It knows nothing of partitions,
+chunks or buffers, so a chunk that is lost, doubled, swapped or read with
+another chunk's bias shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.errors import VerificationError
+from compiler.isa.encode import Instruction
+from compiler.isa.text import format_instruction
+from compiler.memory_map import MemoryMap, Region
+
+Places = NDArray[np.int32]
+"""[device, element]: which element of the model's vector it is, PADDING or NOTHING."""
+
+PADDING = -1
+NOTHING = -2
+
+
+def verify_order(instructions: Sequence[Instruction], memory_map: MemoryMap, lmu_elements: int) -> None:
+    """Check that every matrix, norm and sampler reads a vector from its first element to its last.
+
+    Raises:
+        VerificationError: naming the instruction and the first element that is another one.
+    """
+    walk = _Walk(memory_map, lmu_elements)
+    for pc, instr in enumerate(instructions):
+        problem = walk.problem(instr)
+        if problem:
+            raise VerificationError(f"order: instruction {pc}: {format_instruction(instr)}: {problem}")
+
+
+class _Walk:
+    """The places of all LMU elements, open streams and what is under way between devices."""
+
+    def __init__(self, memory_map: MemoryMap, lmu_elements: int) -> None:
+        self.memory_map = memory_map
+        self.devices = memory_map.num_devices
+        self.lmu: Places = np.full((self.devices, lmu_elements), NOTHING, np.int32)
+        self.streams: dict[int, Places | None] = {}
+        self.sent: dict[int, Places] = {}
+        self.known: dict[str, Places] = {}
+        self.in_order: Places = np.arange(lmu_elements, dtype=np.int32)
+
+    def problem(self, instr: Instruction) -> str:
+        """What is out of order, or ""; then what the instruction writes is known."""
+        match instr.mnemonic:
+            case "rd.embed":
+                region = self.memory_map.region_at(instr.integer("hbm"))
+                assert region is not None
+                self._write(instr, "dst", instr.integer("length"), self._places(region, columns=True))
+            case "rd.param":
+                self.streams[instr.integer("stream")] = self._opened(instr)
+            case "rd.kv":
+                self.streams[instr.integer("stream")] = None
+            case "mm":
+                return self._product(instr)
+            case "wr.key" | "wr.value":
+                self.streams.pop(instr.integer("stream"), None)
+            case "tx":
+                self.sent[instr.integer("tag")] = self._read(instr, "src", instr.integer("length"))
+            case "rx":
+                gathered = self.sent.pop(instr.integer("tag")).reshape(-1)
+                self._write(instr, "dst", gathered.size, np.broadcast_to(gathered, (self.devices, gathered.size)))
+            case "sample" | "rank":
+                return self._whole(instr, "src", instr.integer("length")) or self._ranked(instr)
+            case _:
+                if instr.spec.unit.value == "VXE":
+                    return self._vector(instr)
+        return ""
+
+    def _places(self, region: Region, columns: bool) -> Places:
+        """[device, local row or column] of a parameter, in the order in which the tensor has them."""
+        if region.name not in self.known:
+            local = np.full((self.devices, region.cols if columns else region.rows), PADDING, np.int32)
+            for part in region.segments:
+                at, source, count = (
+                    (part.local_col, part.source_col, part.cols)
+                    if columns
+                    else (part.local_row, part.source_row, part.rows)
+                )
+                local[part.device, at : at + count] = np.arange(source, source + count)
+            held = np.unique(local[local >= 0])
+            if held.size and held[-1] != held.size - 1:  # a cut of a tensor has some of its rows
+                local = np.where(local >= 0, np.searchsorted(held, local), PADDING).astype(np.int32)
+            self.known[region.name] = local
+        return self.known[region.name]
+
+    def _opened(self, instr: Instruction) -> Places:
+        region = self.memory_map.region_at(instr.integer("hbm"))
+        assert region is not None
+        slot_bytes = region.stride * self.memory_map.dtype.itemsize
+        first = (instr.integer("hbm") - region.begin) // slot_bytes * self.memory_map.channels
+        return self._places(region, columns=False)[:, first : first + instr.integer("rows")]
+
+    def _product(self, instr: Instruction) -> str:
+        rows, cols = instr.integer("rows"), instr.integer("cols")
+        matrix = self.streams.pop(instr.integer("stream"))
+        if matrix is None:  # a cache: scores belong to the head of their query, values to that of their scores
+            first = self._read(instr, "src", 1)
+            scores = instr.integer("rows_reg") != 0
+            self._write(instr, "dst", rows, np.where(first >= 0, first + (0 if scores else self.in_order[:rows]), first))
+            return ""
+        wrong = self._whole(instr, "src", cols)
+        if instr.integer("bias"):
+            wrong = wrong or self._differs("bias", self.streams.pop(instr.integer("bias")), matrix)
+        if instr.integer("out"):
+            self.streams[instr.integer("out")] = matrix
+        else:
+            self._write(instr, "dst", rows, matrix)
+        return wrong
+
+    def _vector(self, instr: Instruction) -> str:
+        length = instr.integer("length")
+        a, wrong = self._read(instr, "a", length), ""
+        names = {operand.name for operand in instr.spec.operands}
+        if "b" in names:
+            wrong = self._differs("b", self._read(instr, "b", length), a)
+        for name in ("weight", "bias"):
+            if name in names and instr.integer(name):
+                wrong = wrong or self._differs(name, self.streams.pop(instr.integer(name)), a)
+        if "eps" in names:
+            heads = "heads" in names and instr.integer("heads")
+            of_length = instr.integer("of_length") if "of_length" in names else 0
+            if of_length:
+                wrong = wrong or self._whole(instr, "of", of_length)
+            elif not heads:
+                wrong = wrong or self._whole(instr, "a", length)
+        for name in ("dst", "sum"):
+            if name in names:
+                self._write(instr, name, length, a)
+        return wrong
+
+    def _ranked(self, instr: Instruction) -> str:
+        if instr.mnemonic == "rank":
+            place = np.full((self.devices, 1), instr.integer("place"), np.int32)
+            self._write(instr, "dst", 1, place)
+        return ""
+
+    def _read(self, instr: Instruction, name: str, count: int) -> Places:
+        begin = instr.integer(name)
+        return self.lmu[:, begin : begin + count].copy()
+
+    def _write(self, instr: Instruction, name: str, count: int, places: Places) -> None:
+        begin = instr.integer(name)
+        self.lmu[:, begin : begin + count] = places
+
+    def _whole(self, instr: Instruction, name: str, count: int) -> str:
+        begin = instr.integer(name)
+        found, wanted = self.lmu[:, begin : begin + count], self.in_order[:count]
+        if (found == wanted).all():
+            return ""
+        device, element = np.argwhere(found != wanted)[0]
+        return f"{name}: element {element} of device {device} holds {_named(int(found[device, element]))}"
+
+    def _differs(self, name: str, found: Places | None, wanted: Places) -> str:
+        if found is None or found.shape != wanted.shape:
+            return f"{name} has another length"
+        if np.array_equal(found, wanted):
+            return ""
+        period = int(found.max()) + 1  # one weight for all heads
+        if period and np.array_equal(found[wanted >= 0], wanted[wanted >= 0] % period):
+            return ""
+        device, element = np.argwhere(found != wanted)[0]
+        held, meant = int(found[device, element]), int(wanted[device, element])
+        return f"{name}: element {element} of device {device} is {_named(held)}, it meets {_named(meant)}"
+
+
+def _named(place: int) -> str:
+    return {PADDING: "padding", NOTHING: "nothing of a vector"}.get(place, f"element {place} of the model's")
