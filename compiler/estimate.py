@@ -77,11 +77,12 @@ def estimate(
     )
     if not memory.fits:
         return found
+    plan = make_plan(_with_layers(config, _FEW_LAYERS[0]), options)
+    options = replace(options, chunks=plan.mapping.partition.chunks)  # chosen once, for layers are alike
     try:
         decode, prompt = _times(config, options, input_tokens, output_tokens)
     except CapacityError:  # the model fits the HBM, one of its vectors not the LMU
         return replace(found, fits=False)
-    plan = make_plan(_with_layers(config, _FEW_LAYERS[0]), options)
     target = plan.target
     seconds = decode.cycles / target.clock_hz
     nominal = nominal_parameters(build_graph(CheckpointConfig(config))) * plan.dtype.itemsize

@@ -164,7 +164,7 @@ def _param_manifest(
             max_length=plan.max_length,
             fingerprint="",
             checkpoint_fingerprint=checkpoint,
-            passes=tuple(step.name for step in options.passes()),
+            passes=plan.pass_names,
         )
     )
 
@@ -222,11 +222,12 @@ def _generate(
     from compiler.isa.encode import encode_program
     from compiler.workspace import publish_folder
 
+    overlap = options.overlap(plan.max_length)
     manifest = _with_fingerprint(
         replace(
             params,
             kind="inst",
-            passes=(*params.passes, *(["overlap"] if options.reorder else [])),
+            passes=(*params.passes, *([overlap.name] if overlap else [])),
             vocab_size=plan.graph.vocab_size,
             eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size),
             architecture=plan.graph.architecture,
@@ -244,8 +245,10 @@ def _generate(
     report.message(reason or "forced")
     for name, before, after in plan.reports:
         report.message(f"pass {name}: {before} nodes before, {after} after")
+    if chunks := str(plan.mapping.partition.chunks):
+        report.message(f"pass chunk-transmit: pieces of vectors by their width: {chunks}")
     program = make_program(plan, options)
-    if options.reorder:
+    if overlap is not None:
         report.message(f"pass overlap: {program.moved} of {len(program.instructions)} instructions moved")
     manifest = replace(manifest, tables=program.tables)
     tables = [activation_table(name) for name in program.tables]

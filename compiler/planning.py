@@ -13,20 +13,33 @@ from typing import Any
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.checkpoint.special_tokens import check_special_tokens
 from compiler.dtypes import DType, build_dtype
+from compiler.errors import UsageError
 from compiler.graph.architectures import build_graph
 from compiler.graph.ir import Graph
 from compiler.graph.passes import Pass, passes_for, run_passes
 from compiler.graph.verify import verify_graph
 from compiler.mapping import plan as layout
+from compiler.mapping.partition import AT_ONCE, Chunks
 from compiler.program.build import Program, build_program
+from compiler.program.chunks import ChunkTransmit
 from compiler.program.schedule import Overlap
 from compiler.target import DEFAULT_TARGET, Target, check_device_count, load_target
 from compiler.target.timing import Rules, rules_for
 
+PASS_NAMES = (*(step.name for step in passes_for(True, True)), ChunkTransmit.name, Overlap.name)
+"""All passes, in the order in which they run."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """What a compile may be asked for; see `hyperdex compile --help`. No topology means the target's own."""
+    """What a compile may be asked for; see `hyperdex compile --help`.
+
+    Attributes:
+        fusion, reorder: whether these groups of passes run.
+        without: names of further passes that do not.
+        chunks: in how many pieces vectors are gathered; None to let the clock choose.
+        topology: "" for the target's own.
+    """
 
     num_devices: int = 1
     target: str = DEFAULT_TARGET
@@ -39,14 +52,28 @@ class CompileOptions:
     fusion: bool = True
     reorder: bool = True
     topology: str = ""
+    without: tuple[str, ...] = ()
+    chunks: Chunks | None = None
 
     def passes(self) -> tuple[Pass, ...]:
-        """Graph passes these options ask for."""
-        return passes_for(self.fusion, self.reorder)
+        """Graph passes these options ask for.
+
+        Raises:
+            UsageError: there is no pass of a name in `without`.
+        """
+        if unknown := [name for name in self.without if name not in PASS_NAMES]:
+            raise UsageError(f"there is no pass {unknown[0]!r}", f"passes: {', '.join(PASS_NAMES)}")
+        return tuple(step for step in passes_for(self.fusion, self.reorder) if step.name not in self.without)
 
     def overlap(self, max_length: int) -> Overlap | None:
         """The reordering of instructions, for texts half as long as the caches."""
-        return Overlap(tokens=max(1, max_length // 2)) if self.reorder else None
+        wanted = self.reorder and Overlap.name not in self.without
+        return Overlap(tokens=max(1, max_length // 2)) if wanted else None
+
+    def chunk_transmit(self) -> ChunkTransmit | None:
+        """The pass that gathers in chunks; it is of use only to a reordered program."""
+        wanted = self.reorder and not {ChunkTransmit.name, Overlap.name} & {*self.without}
+        return ChunkTransmit() if wanted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +81,8 @@ class Plan:
     """What phase 0 decides, from config.json alone.
 
     Attributes:
-        reports: for each pass its name and the number of nodes before and after.
+        reports: for each graph pass its name and the number of nodes before and after.
+        pass_names: of the passes that decide what lies where, with what they chose.
         rules: latency rules of the build.
     """
 
@@ -65,6 +93,7 @@ class Plan:
     dtype: DType
     max_length: int
     reports: tuple[tuple[str, int, int], ...]
+    pass_names: tuple[str, ...]
     rules: Rules
 
     @property
@@ -92,8 +121,16 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
     graph = run_passes(
         graph, options.passes(), lambda step, old, new: reports.append((step.name, len(old.nodes), len(new.nodes)))
     )
-    mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length)
-    return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), rules)
+    names = [name for name, _, _ in reports]
+    chunks = AT_ONCE if options.chunks is None else options.chunks
+    overlap, transmit = options.overlap(max_length), options.chunk_transmit()
+    if overlap is not None and transmit is not None:
+        if options.chunks is None:
+            layout.check_fits(graph, target, options.num_devices, dtype, max_length)
+            chunks = transmit.choose(graph, target, rules, dtype, max_length, overlap)
+        names.append(" ".join([transmit.name, *([str(chunks)] if chunks != AT_ONCE else [])]))
+    mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length, chunks)
+    return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), tuple(names), rules)
 
 
 def plan_memory(config: Mapping[str, Any], options: CompileOptions) -> layout.MemoryPlan:

@@ -34,6 +34,7 @@ from compiler.cli.output import OutputFile
 @click.option("--low-memory-usage", is_flag=True, help="Smaller buffers, slower.")
 @click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
+@click.option("--no-pass", "without", multiple=True, metavar="NAME", help="Leave out one pass, as overlap; repeatable.")
 @click.option("--events", is_flag=True, help="Write one JSON object per event to stdout.")
 @click.option("--job", type=OutputFile(), metavar="FILE", help="Append the events to FILE.")
 def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, **given: Any) -> None:

@@ -14,13 +14,11 @@ Working builds stay below a third of it.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compiler.cli.rebuild import graph_of, stored_config
 from compiler.errors import ArtifactError, HyperDexError
 
 if TYPE_CHECKING:
@@ -116,26 +114,7 @@ def compare_with_transformers(folder: ModelFolder, name: str) -> Outcome:
 
 def _graph(folder: ModelFolder, build: Build) -> Graph:
     """The graph the build was lowered from, passes included."""
-    from compiler.checkpoint.converted import load_converted
-    from compiler.graph.passes import passes_for
-    from compiler.graph.tensors import config_as_stored
-    from compiler.planning import CompileOptions, make_plan
-
-    manifest = build.manifest
-    try:
-        config: Mapping[str, Any] = json.loads((folder.ckpt / "config.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder.ckpt}/config.json cannot be read: {error}", "compile the model again") from None
-    for fusion, reorder in product((True, False), repeat=2):
-        names = [step.name for step in passes_for(fusion, reorder)]
-        if [each for each in manifest.passes if each != "overlap"] == names:
-            break
-    options = CompileOptions(
-        manifest.num_devices, manifest.target, manifest.dtype.name, manifest.max_length, fusion=fusion, reorder=reorder
-    )
-    plan, model = make_plan(config, options), load_converted(folder.ckpt)
-    if model is not None:
-        plan = make_plan(config_as_stored(config, plan.graph, model), options)
+    plan = graph_of(stored_config(folder, build.manifest), build.manifest)
     if len(plan.graph.nodes) != len(build.debug.nodes):
         raise ArtifactError("the build was made by other passes than this version has", "compile the model again")
     return plan.graph

@@ -12,7 +12,7 @@ Q, K, V by head; output projection, FFN and LM head by column.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.graph.ir import Heads, Shape, Spread
 from compiler.memory_map import BURST_BYTES, CHANNELS
@@ -43,6 +43,17 @@ class Chunks:
     def of(self, width: int) -> int:
         """Pieces of a vector of `width`."""
         return dict(self.columns).get(width, 1)
+
+    def with_count(self, width: int, count: int) -> Chunks:
+        """The same but for vectors of `width`; 0 stands for the heads."""
+        if not width:
+            return replace(self, heads=count)
+        columns = {**dict(self.columns), width: count}
+        return replace(self, columns=tuple((key, columns[key]) for key in sorted(columns) if columns[key] > 1))
+
+    def __str__(self) -> str:
+        named = [*([f"heads={self.heads}"] if self.heads > 1 else []), *(f"{w}={count}" for w, count in self.columns)]
+        return " ".join(named)
 
 
 AT_ONCE = Chunks()

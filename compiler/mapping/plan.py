@@ -102,10 +102,7 @@ def plan_mapping(
         UsageError: a device count out of range.
         CapacityError: it does not fit; says needed, available and the smallest N that fits.
     """
-    check_device_count(num_devices)
-    plan = plan_memory(graph, target, num_devices, dtype, max_length)
-    if not plan.fits:
-        raise CapacityError(_too_large(graph, target, plan, max_length), _advice(plan))
+    check_fits(graph, target, num_devices, dtype, max_length)
     partition = _partition(graph, num_devices, max_length, chunks)
     layout = _Layout(graph, partition, dtype, max_length, segments=True)
     regions = tuple(layout.regions())
@@ -114,6 +111,18 @@ def plan_mapping(
     file_bytes = max(region.end for region in regions if region.is_parameter)
     memory_map = MemoryMap(target.name, num_devices, dtype, max_length, target.channel_bytes, file_bytes, regions)
     return Mapping(memory_map, partition)
+
+
+def check_fits(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> None:
+    """Refuse what the devices cannot hold.
+
+    Raises:
+        UsageError, CapacityError: as `plan_mapping`.
+    """
+    check_device_count(num_devices)
+    plan = plan_memory(graph, target, num_devices, dtype, max_length)
+    if not plan.fits:
+        raise CapacityError(_too_large(graph, target, plan, max_length), _advice(plan))
 
 
 def plan_memory(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> MemoryPlan:

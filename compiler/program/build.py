@@ -14,6 +14,7 @@ from compiler.program.allocate import Allocation, allocate
 from compiler.program.lower import lower
 from compiler.program.schedule import Overlap
 from compiler.program.verify import verify_allocation, verify_program
+from compiler.program.verify_order import verify_order
 from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
 
@@ -59,6 +60,7 @@ def build_program(
     virtual, allocation = _place(lowered, lmu_elements, rules, overlap)
     verify_program(allocation.instructions, mapping.memory_map, lmu_elements, len(virtual.tables))
     verify_allocation(allocation.instructions, virtual, lmu_elements)
+    verify_order(allocation.instructions, mapping.memory_map, lmu_elements)
     moved = sum(a is not b for a, b in zip(lowered.instructions, virtual.instructions, strict=True))
     passes = [PassReport(*report) for report in reports]
     if overlap is not None:

@@ -22,7 +22,6 @@ from compiler.program.virtual import (
     VirtualProgram,
 )
 
-
 _NEED_ALL = ("linear", "expert", "rank", "sample")
 """Ops that read the whole of a vector, always."""
 

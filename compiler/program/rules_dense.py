@@ -32,8 +32,9 @@ def linear(e: Emitter, node: Node) -> None:
             operands["rope"] = Slot(e.full(node.inputs[1]).buffer)
             operands |= rotation(e, node)
         if to_cache:
-            operands["out"] = e.open_stream(reserve=True)
-            e.located[name] = Located(result, elements, True, operands["out"])
+            stream = e.open_stream(reserve=True)
+            e.located[name] = Located(result, elements, True, stream)
+            operands["out"] = stream
         else:
             operands["dst"] = Slot(result, part.offset)
         e.emit("mm", weight, **operands)
@@ -60,7 +61,7 @@ def elementwise(e: Emitter, node: Node, mnemonic: str, **operands: Virtual) -> N
     result = e.define(name, source.elements, source.split)
     for part in e.parts(name):
         dst, a = Slot(result.buffer, part.offset), Slot(source.buffer, part.offset)
-        e.emit(mnemonic, dst=dst, a=a, length=part.elements, **operands)
+        e.emit(mnemonic, "", dst=dst, a=a, length=part.elements, **operands)
         e.share(name, part)
 
 

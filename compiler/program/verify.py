@@ -61,7 +61,7 @@ class _Walk:
         self.open: dict[int, tuple[int, int]] = {}  # stream -> rows, cols
         self.sent: tuple[int, int] | None = None  # tag, length
         self.written = {0}
-        self.by_begin = {region.begin: region for region in memory_map.regions}
+        self.read: dict[str, set[tuple[int, int]]] = {}  # region -> rows [begin, end) of each of its chunks
 
     def problem(self, instr: Instruction) -> str:
         """The first rule that the instruction breaks, or ""."""
@@ -122,6 +122,10 @@ class _Walk:
         first, rows = offset // slot_bytes * self.memory_map.channels, instr.integer("rows")
         if first + rows > region.rows:
             return f"rows {first}..{first + rows}, {region.name} has {region.rows}"
+        for begin, end in self.read.setdefault(region.name, set()):
+            if first < end and begin < first + rows and (begin, end) != (first, first + rows):
+                return f"rows {first}..{first + rows} of {region.name}, of which {begin}..{end} are another chunk"
+        self.read[region.name].add((first, first + rows))
         given = (instr.integer("cols"), instr.integer("stride"))
         wanted = (region.cols, region.stride)
         return "" if given == wanted else f"columns and stride {given}, {region.name} has {wanted}"

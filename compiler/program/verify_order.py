@@ -89,9 +89,12 @@ class _Walk:
                     else (part.local_row, part.source_row, part.rows)
                 )
                 local[part.device, at : at + count] = np.arange(source, source + count)
-            held = np.unique(local[local >= 0])
-            if held.size and held[-1] != held.size - 1:  # a cut of a tensor has some of its rows
-                local = np.where(local >= 0, np.searchsorted(held, local), PADDING).astype(np.int32)
+            held = np.zeros(int(local.max(initial=PADDING)) + 2, np.bool_)  # the last one stands for padding
+            held[local] = True
+            if not held[:-1].all():  # a cut of a tensor has some of its rows
+                held[-1] = False
+                ranks = np.cumsum(held, dtype=np.int32) - 1
+                local = np.where(local >= 0, ranks[local], np.int32(PADDING))
             self.known[region.name] = local
         return self.known[region.name]
 
@@ -108,7 +111,9 @@ class _Walk:
         if matrix is None:  # a cache: scores belong to the head of their query, values to that of their scores
             first = self._read(instr, "src", 1)
             scores = instr.integer("rows_reg") != 0
-            self._write(instr, "dst", rows, np.where(first >= 0, first + (0 if scores else self.in_order[:rows]), first))
+            self._write(
+                instr, "dst", rows, np.where(first >= 0, first + (0 if scores else self.in_order[:rows]), first)
+            )
             return ""
         wrong = self._whole(instr, "src", cols)
         if instr.integer("bias"):

@@ -1,0 +1,60 @@
+"""From a build back to what it was compiled from: its options, and its plan made again from config.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from compiler.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from compiler.artifacts.manifest import Manifest
+    from compiler.planning import CompileOptions, Plan
+    from compiler.workspace import ModelFolder
+
+
+def options_of(manifest: Manifest) -> CompileOptions:
+    """The options that give the program of a build; `manifest` is the program's.
+
+    Raises:
+        ArtifactError: passes that this version does not have.
+    """
+    from compiler.planning import PASS_NAMES, CompileOptions
+
+    names = {text.partition(" ")[0] for text in manifest.passes}
+    if not names <= {*PASS_NAMES}:
+        raise ArtifactError("the build was made by other passes than this version has", "compile the model again")
+    return CompileOptions(
+        manifest.num_devices,
+        manifest.target,
+        manifest.dtype.name,
+        manifest.max_length,
+        without=tuple(name for name in PASS_NAMES if name not in names),
+    )
+
+
+def stored_config(folder: ModelFolder, manifest: Manifest) -> Mapping[str, Any]:
+    """The config a build was planned from, which says of a tied head what the checkpoint holds.
+
+    Raises:
+        ArtifactError: config.json cannot be read.
+    """
+    from compiler.checkpoint.converted import load_converted
+    from compiler.graph.tensors import config_as_stored
+
+    try:
+        config: Mapping[str, Any] = json.loads((folder.ckpt / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder.ckpt}/config.json cannot be read: {error}", "compile the model again") from None
+    model = load_converted(folder.ckpt)
+    return config if model is None else config_as_stored(config, graph_of(config, manifest).graph, model)
+
+
+def graph_of(config: Mapping[str, Any], manifest: Manifest) -> Plan:
+    """The plan of a build up to its graph; its vectors are gathered at once, whatever the build does."""
+    from compiler.mapping.partition import AT_ONCE
+    from compiler.planning import make_plan
+
+    return make_plan(config, replace(options_of(manifest), chunks=AT_ONCE))
