@@ -121,6 +121,25 @@ EVERY: dict[str, dict[str, Any]] = {
 """One for every supported architecture at least."""
 
 
+_WIDER: dict[str, Any] = {"hidden_size": 192, "intermediate_size": 328, "vocab_size": 301}
+
+WIDE: dict[str, dict[str, Any]] = {
+    "llama": {**LLAMA, **_WIDER},
+    "opt": {**OPT, "hidden_size": 192, "ffn_dim": 328, "vocab_size": 301},
+    "gpt2": {**CONFIGS["gpt2"], "n_embd": 192, "vocab_size": 301},
+    "falcon": {**CONFIGS["falcon"], "hidden_size": 192, "vocab_size": 301},
+    "olmo2": {**CONFIGS["olmo2"], **_WIDER},
+    "qwen3-moe": {**CONFIGS["qwen3-moe"], **_WIDER, "moe_intermediate_size": 140},
+    "gptj": {**EVERY["gptj"], "n_embd": 192, "vocab_size": 301},
+}
+"""Wide enough for several chunks on each of several devices."""
+
+
+def wide_graph(name: str, fusion: bool = True, reorder: bool = True) -> Graph:
+    """Graph of a wide model after its passes."""
+    return run_passes(build_graph(CheckpointConfig(WIDE[name])), passes_for(fusion, reorder))
+
+
 def tiny_graph(name: str, fusion: bool = True, reorder: bool = True) -> Graph:
     """Graph of a tiny model after its passes."""
     return run_passes(build_graph(CheckpointConfig(EVERY[name])), passes_for(fusion, reorder))

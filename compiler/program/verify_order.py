@@ -117,7 +117,7 @@ class _Walk:
             return ""
         wrong = self._whole(instr, "src", cols)
         if instr.integer("bias"):
-            wrong = wrong or self._differs("bias", self.streams.pop(instr.integer("bias")), matrix)
+            wrong = wrong or self._stream_differs(instr, "bias", matrix)
         if instr.integer("out"):
             self.streams[instr.integer("out")] = matrix
         else:
@@ -127,22 +127,18 @@ class _Walk:
     def _vector(self, instr: Instruction) -> str:
         length = instr.integer("length")
         a, wrong = self._read(instr, "a", length), ""
-        names = {operand.name for operand in instr.spec.operands}
-        if "b" in names:
-            wrong = self._differs("b", self._read(instr, "b", length), a)
+        given = {operand.name: value for operand, value in zip(instr.spec.operands, instr.values, strict=True)}
+        if "b" in given:
+            wrong = _difference("b", self._read(instr, "b", length), a)
         for name in ("weight", "bias"):
-            if name in names and instr.integer(name):
-                wrong = wrong or self._differs(name, self.streams.pop(instr.integer(name)), a)
-        if "eps" in names:
-            heads = "heads" in names and instr.integer("heads")
-            of_length = instr.integer("of_length") if "of_length" in names else 0
-            if of_length:
-                wrong = wrong or self._whole(instr, "of", of_length)
-            elif not heads:
-                wrong = wrong or self._whole(instr, "a", length)
-        for name in ("dst", "sum"):
-            if name in names:
-                self._write(instr, name, length, a)
+            if given.get(name):
+                wrong = wrong or self._stream_differs(instr, name, a)
+        if given.get("of_length"):
+            wrong = wrong or self._whole(instr, "of", instr.integer("of_length"))
+        elif "eps" in given and not given.get("heads"):
+            wrong = wrong or self._whole(instr, "a", length)
+        for name in {"dst", "sum"} & given.keys():
+            self._write(instr, name, length, a)
         return wrong
 
     def _ranked(self, instr: Instruction) -> str:
@@ -167,18 +163,28 @@ class _Walk:
         device, element = np.argwhere(found != wanted)[0]
         return f"{name}: element {element} of device {device} holds {_named(int(found[device, element]))}"
 
-    def _differs(self, name: str, found: Places | None, wanted: Places) -> str:
-        if found is None or found.shape != wanted.shape:
-            return f"{name} has another length"
-        if np.array_equal(found, wanted):
-            return ""
-        period = int(found.max()) + 1  # one weight for all heads
-        if period and np.array_equal(found[wanted >= 0], wanted[wanted >= 0] % period):
-            return ""
-        device, element = np.argwhere(found != wanted)[0]
-        held, meant = int(found[device, element]), int(wanted[device, element])
-        return f"{name}: element {element} of device {device} is {_named(held)}, it meets {_named(meant)}"
+    def _stream_differs(self, instr: Instruction, name: str, wanted: Places) -> str:
+        found = self.streams.pop(instr.integer(name))
+        wrong = _difference(name, found, wanted)
+        if wrong and found is not None and _per_head(instr):
+            # One weight for all heads lies beside each of them.
+            wrong = _difference(name, found, np.where(wanted >= 0, wanted % (found.max() + 1), found))
+        return wrong
+
+
+def _difference(name: str, found: Places | None, wanted: Places) -> str:
+    if found is None or found.shape != wanted.shape:
+        return f"{name} has another length"
+    if np.array_equal(found, wanted):
+        return ""
+    device, element = np.argwhere(found != wanted)[0]
+    held, meant = int(found[device, element]), int(wanted[device, element])
+    return f"{name}: element {element} of device {device} is {_named(held)}, it meets {_named(meant)}"
 
 
 def _named(place: int) -> str:
     return {PADDING: "padding", NOTHING: "nothing of a vector"}.get(place, f"element {place} of the model's")
+
+
+def _per_head(instr: Instruction) -> bool:
+    return instr.mnemonic in ("layernorm", "rmsnorm") and instr.integer("heads") > 0
