@@ -31,6 +31,7 @@ def options_of(manifest: Manifest) -> CompileOptions:
         manifest.target,
         manifest.dtype.name,
         manifest.max_length,
+        topology=manifest.topology,
         without=tuple(name for name in PASS_NAMES if name not in names),
     )
 
