@@ -253,6 +253,10 @@ RECIPES = (
 )
 
 
+FAMILIES = [next(each for each in RECIPES if each.family == family) for family in {r.family: None for r in RECIPES}]
+"""The first recipe of each family."""
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers without its warnings and progress bars, which would end up in captured output."""
@@ -264,15 +268,28 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", tokenizer: bool = False) -> None:
-    """Save the model of `recipe` to `folder` as transformers would, weights seeded by its name."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+def make_config(recipe: Recipe) -> Any:
+    """The transformers config of a recipe."""
+    from transformers import AutoConfig
 
     sizes = {**_SIZES, **_DIFFERENT.get(recipe.family, {}), **recipe.config}
     given = {key: value for key, value in sizes.items() if value is not None or key in recipe.config}
-    config = AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **given, **_TOKENS)
-    model = AutoModelForCausalLM.from_config(config)
+    return AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **given, **_TOKENS)
+
+
+def class_name(recipe: Recipe) -> str:
+    """The transformers class of a recipe."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[_TWINS.get(recipe.family, recipe.family)])
+
+
+def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", tokenizer: bool = False) -> None:
+    """Save the model of `recipe` to `folder` as transformers would, weights seeded by its name."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(make_config(recipe))
     generator = torch.Generator().manual_seed(sum(recipe.name.encode()))
     with torch.no_grad():
         for name, parameter in model.named_parameters():

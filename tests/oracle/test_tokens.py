@@ -19,6 +19,7 @@ from compiler.emulator.session import Session
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
 from tests.oracle.checkpoints import (
+    FAMILIES,
     MAX_LENGTH,
     OTHER_PROMPT,
     PROMPT,
@@ -59,7 +60,6 @@ def _run(
     return Run([step.token_id for step in steps], np.stack(rows))
 
 
-FAMILIES = [next(each for each in RECIPES if each.family == family) for family in {r.family: None for r in RECIPES}]
 EVERYDAY = [each if each in FAMILIES else pytest.param(each, marks=pytest.mark.slow) for each in RECIPES]
 
 

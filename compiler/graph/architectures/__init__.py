@@ -31,7 +31,6 @@ from compiler.graph.architectures.qwen import QWEN2, QWEN3
 from compiler.graph.architectures.smollm3 import SMOLLM3
 from compiler.graph.architectures.stablelm import STABLELM
 from compiler.graph.architectures.starcoder2 import STARCODER2
-from compiler.graph.decoder import build_decoder
 from compiler.graph.ir import Graph
 
 SUPPORTED: tuple[Architecture, ...] = (
@@ -108,8 +107,7 @@ def build_graph(config: CheckpointConfig) -> Graph:
     Raises:
         UnsupportedModelError: not supported, or a field that makes no sense.
     """
-    made = find_architecture(config).build(config)
-    return made if isinstance(made, Graph) else build_decoder(config.architecture, made)
+    return find_architecture(config).graph(config)
 
 
 def is_harmless(name: str, graph: Graph) -> bool:

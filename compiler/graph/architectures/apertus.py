@@ -29,8 +29,16 @@ def apertus(config: CheckpointConfig) -> Decoder:
         )
 
     plain = CheckpointConfig({**config.fields, "hidden_act": "silu"})
-    return with_layers(llama_like(plain, norm, bias=bias, output_bias=bias, theta=12000000.0), change)
+    return with_layers(llama_like(plain, norm, bias=bias, output_bias=bias), change)
 
+
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "original_max_position_embeddings": 8192,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+}
 
 APERTUS = Architecture(
     name="ApertusForCausalLM",
@@ -38,4 +46,5 @@ APERTUS = Architecture(
     features=("learned activation (xIELU)", "norm of each query and key head", GROUPED, ROPES),
     build=apertus,
     harmless=(".act_fn.eps",),
+    defaults={"rope_theta": 12000000.0, "rope_parameters": _LLAMA3},
 )

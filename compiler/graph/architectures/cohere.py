@@ -53,10 +53,12 @@ COHERE = Architecture(
     example="CohereLabs/c4ai-command-r-v01",
     features=("parallel residual", "norm weights for each query and key head", "logit scale", GROUPED),
     build=cohere,
+    defaults={"rope_theta": 500000.0},
 )
 COHERE2 = Architecture(
     name="Cohere2ForCausalLM",
     example="CohereLabs/c4ai-command-r7b-12-2024",
     features=("parallel residual", "sliding layers with rope, full layers without", "logit scale", GROUPED),
     build=cohere2,
+    defaults={"sliding_window": 4096},
 )

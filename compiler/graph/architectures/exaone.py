@@ -74,4 +74,5 @@ EXAONE4 = Architecture(
     example="LGAI-EXAONE/EXAONE-4.0-1.2B",
     features=("sliding layers with rope, full layers without", "norm of each query and key head", GROUPED, ROPES),
     build=exaone4,
+    defaults={"num_key_value_heads": 32, "sliding_window": 4096},
 )

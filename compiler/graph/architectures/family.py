@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from compiler.checkpoint.config import LAYER_LIMIT, POSITION_LIMIT, VOCAB_LIMIT, CheckpointConfig, check_divides
 from compiler.checkpoint.rope import Rope, read_rope
@@ -11,7 +12,7 @@ from compiler.errors import UnsupportedModelError
 from compiler.graph.activations import ACTIVATIONS, clip_width
 from compiler.graph.blocks import Attention, FeedForward
 from compiler.graph.builder import Norm
-from compiler.graph.decoder import Decoder, Layer
+from compiler.graph.decoder import Decoder, Layer, build_decoder
 from compiler.graph.ir import Graph, Heads
 
 HEAD_LIMIT = 1024
@@ -36,6 +37,8 @@ class Architecture:
         build: config to the model it describes.
         missing: what of the family does not work, "" when all does.
         harmless: endings of tensors that its checkpoints hold and nobody reads.
+        defaults: what transformers takes for a field that config.json does not have, where that is not Llama's;
+            null counts as a value, but for `rope_parameters`.
     """
 
     name: str
@@ -44,6 +47,13 @@ class Architecture:
     build: Callable[[CheckpointConfig], Decoder | Graph]
     missing: str = ""
     harmless: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    def graph(self, config: CheckpointConfig) -> Graph:
+        """The graph of one decode step; UnsupportedModelError for a field that makes no sense."""
+        given = {key: value for key, value in config.fields.items() if value is not None or key != "rope_parameters"}
+        made = self.build(CheckpointConfig({**self.defaults, **given}))
+        return made if isinstance(made, Graph) else build_decoder(self.name, made)
 
 
 def read_layers(config: CheckpointConfig, name: str = "num_hidden_layers") -> int:
@@ -127,22 +137,18 @@ def layernorm(config: CheckpointConfig, name: str) -> Norm:
 
 
 def read_layer_ropes(
-    config: CheckpointConfig,
-    model: Decoder,
-    theta: float = 10000.0,
-    sliding_theta: str = "rope_theta",
-    sliding_default: float | None = None,
+    config: CheckpointConfig, model: Decoder, theta: float, sliding_theta: str, sliding_default: float
 ) -> dict[str, Rope]:
     """The rotation of sliding and of full layers.
 
-    `rope_parameters` names both; before transformers 5, scaling was for the full layers and `sliding_theta` the
-    field with the base of the others.
+    `rope_parameters` names both; before transformers 5, `rope_theta` and scaling were for the full layers and
+    `sliding_theta` the field with the base of the others.
     """
     width, positions = model.heads.head_dim, model.positions
     if isinstance(config.table("rope_parameters").get(FULL), Mapping):
         return {kind: read_rope(config, width, positions, theta, layer_type=kind) for kind in (FULL, SLIDING)}
     full = read_rope(config, width, positions, theta)
-    base = config.number(sliding_theta, 1.0, 1e12, full.theta if sliding_default is None else sliding_default)
+    base = config.number(sliding_theta, 1.0, 1e12, sliding_default)
     plain = {key: value for key, value in config.fields.items() if key not in ("rope_scaling", "rope_parameters")}
     return {FULL: full, SLIDING: read_rope(CheckpointConfig({**plain, "rope_theta": base}), width, positions, base)}
 

@@ -66,7 +66,7 @@ def gemma3(config: CheckpointConfig) -> Decoder:
     pattern = config.integer("sliding_window_pattern", 1, 1024, 6)
     model = gemma2(config)
     windows = read_windows(config, model.layers, lambda layer: (layer + 1) % pattern != 0)
-    ropes = read_layer_ropes(config, model, theta=1e6, sliding_theta="rope_local_base_freq", sliding_default=1e4)
+    ropes = read_layer_ropes(config, model, 1e6, "rope_local_base_freq", 1e4)
 
     def change(index: int, layer: Layer) -> Layer:
         rope = ropes[SLIDING if windows[index] else FULL]
@@ -80,12 +80,25 @@ def _cap(config: CheckpointConfig, name: str) -> float:
 
 
 _FEATURES = ("scaled embeddings", "norm weights around zero", GROUPED, "head_dim of its own")
-GEMMA = Architecture(name="GemmaForCausalLM", example="google/gemma-2b", features=(*_FEATURES, ROPES), build=gemma)
+GEMMA = Architecture(
+    name="GemmaForCausalLM",
+    example="google/gemma-2b",
+    features=(*_FEATURES, ROPES),
+    build=gemma,
+    defaults={"num_key_value_heads": 16, "head_dim": 256},
+)
 GEMMA2 = Architecture(
     name="Gemma2ForCausalLM",
     example="google/gemma-2-2b",
     features=("soft caps of scores and logits", "query scaling", "sliding and full layers", *_FEATURES),
     build=gemma2,
+    defaults={
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "sliding_window": 4096,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+    },
 )
 GEMMA3 = Architecture(
     name="Gemma3ForCausalLM",
@@ -93,4 +106,5 @@ GEMMA3 = Architecture(
     features=("sliding and full layers with ropes of their own", "norm of each query and key head", *_FEATURES),
     build=gemma3,
     missing="images (Gemma3ForConditionalGeneration)",
+    defaults={"num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096, "rope_theta": 1e6},
 )

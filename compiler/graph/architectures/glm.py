@@ -33,10 +33,17 @@ def glm4(config: CheckpointConfig) -> Decoder:
 
 
 _FEATURES = ("interleaved partial rotary", "fused gate-up", "attention biases", GROUPED, ROPES)
-GLM = Architecture(name="GlmForCausalLM", example="zai-org/glm-4-9b-chat-hf", features=_FEATURES, build=glm)
+GLM = Architecture(
+    name="GlmForCausalLM",
+    example="zai-org/glm-4-9b-chat-hf",
+    features=_FEATURES,
+    build=glm,
+    defaults={"num_key_value_heads": 2, "head_dim": 128},
+)
 GLM4 = Architecture(
     name="Glm4ForCausalLM",
     example="zai-org/GLM-4-9B-0414",
     features=("norms behind the blocks", *_FEATURES),
     build=glm4,
+    defaults={"num_key_value_heads": 2, "head_dim": 128},
 )

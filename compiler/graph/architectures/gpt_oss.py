@@ -35,8 +35,6 @@ _YARN = {
 
 def gpt_oss(config: CheckpointConfig) -> Decoder:
     """A GPT-OSS without quantisation."""
-    if config.fields.get("rope_parameters") is None and config.fields.get("rope_scaling") is None:
-        config = CheckpointConfig({**config.fields, "rope_parameters": _YARN})
     bias = config.flag("attention_bias", True)
     gate = ClampedSwiglu(config.number("swiglu_alpha", 0.125, 8.0, 1.702), read_clip(config, "swiglu_limit", 7.0))
     experts = replace(
@@ -50,8 +48,7 @@ def gpt_oss(config: CheckpointConfig) -> Decoder:
     def change(_index: int, layer: Layer) -> Layer:
         return replace(layer, attention=replace(layer.attention, sinks="sinks"), experts=experts)
 
-    config = CheckpointConfig({"head_dim": 64, "num_key_value_heads": 8, **config.fields})
-    model = llama_like(config, rms(config, 1e-5), bias=bias, output_bias=bias, theta=150000.0)
+    model = llama_like(config, rms(config, 1e-5), bias=bias, output_bias=bias)
     return with_windows(
         with_layers(model, change), read_windows(config, model.layers, lambda layer: (layer + 1) % 2 != 0)
     )
@@ -63,4 +60,11 @@ GPT_OSS = Architecture(
     features=("mixture of experts with biases", "attention sinks", "sliding and full layers", GROUPED, ROPES),
     build=gpt_oss,
     missing="MXFP4 weights (use a copy in bfloat16)",
+    defaults={
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "sliding_window": 128,
+        "rope_theta": 150000.0,
+        "rope_parameters": _YARN,
+    },
 )

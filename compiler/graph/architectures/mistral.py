@@ -31,9 +31,7 @@ def mistral(config: CheckpointConfig) -> Decoder:
 
 def ministral3(config: CheckpointConfig) -> Decoder:
     """Queries grow with their position; without rope parameters it has those of the release."""
-    if config.fields.get("rope_parameters") is None and config.fields.get("rope_scaling") is None:
-        config = CheckpointConfig({**config.fields, "rope_parameters": _YARN})
-    model = llama_like(config, rms(config, 1e-5), theta=1000000.0)
+    model = llama_like(config, rms(config, 1e-5))
     table = CheckpointConfig(config.table("rope_scaling") or config.table("rope_parameters"))
     original = table.integer("original_max_position_embeddings", 1, POSITION_LIMIT)
     scale = QueryScale(table.number("llama_4_scaling_beta", 0.0, 1e3), original)
@@ -59,16 +57,19 @@ MISTRAL = Architecture(
     example="mistralai/Mistral-7B-v0.1",
     features=(WINDOW, GROUPED, ROPES),
     build=mistral,
+    defaults={"num_key_value_heads": 8, "sliding_window": 4096},
 )
 MINISTRAL = Architecture(
     name="MinistralForCausalLM",
     example="mistralai/Ministral-8B-Instruct-2410",
     features=("sliding and full layers", GROUPED, ROPES),
     build=mistral,
+    defaults={"num_key_value_heads": 8, "sliding_window": 4096},
 )
 MINISTRAL3 = Architecture(
     name="Ministral3ForCausalLM",
     example="mistralai/Ministral-3-8B-Base-2512",
     features=("queries scaled by position", WINDOW, GROUPED, ROPES),
     build=ministral3,
+    defaults={"num_key_value_heads": 8, "head_dim": 128, "rope_theta": 1e6, "rope_parameters": _YARN},
 )

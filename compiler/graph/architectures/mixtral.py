@@ -67,12 +67,14 @@ MIXTRAL = Architecture(
     example="mistralai/Mixtral-8x7B-v0.1",
     features=("mixture of experts", WINDOW, GROUPED, ROPES),
     build=mixtral,
+    defaults={"num_key_value_heads": 8, "rope_theta": 1e6},
 )
 QWEN3_MOE = Architecture(
     name="Qwen3MoeForCausalLM",
     example="Qwen/Qwen3-30B-A3B",
     features=("mixture of experts, dense layers between", "norm of each query and key head", GROUPED, ROPES),
     build=qwen3_moe,
+    defaults={"num_key_value_heads": 4},
 )
 OLMOE = Architecture(
     name="OlmoeForCausalLM",

@@ -29,6 +29,7 @@ from compiler.graph.blocks import HeadNorm
 from compiler.graph.builder import Norm
 from compiler.graph.decoder import Decoder, Layer
 
+_THETA = 500000.0
 _PATTERN = 4  # of OLMo 3: every fourth layer sees everything
 
 
@@ -60,7 +61,7 @@ def olmo3(config: CheckpointConfig) -> Decoder:
     """OLMo 3: three of four layers slide, and rope scaling is for the others."""
     model = olmo2(config)
     windows = read_windows(config, model.layers, lambda layer: (layer + 1) % _PATTERN != 0)
-    ropes = read_layer_ropes(config, model)
+    ropes = read_layer_ropes(config, model, _THETA, "", _THETA)  # a rope_theta of its own is for the full layers only
     model = with_layers(
         model,
         lambda index, layer: replace(
@@ -88,4 +89,5 @@ OLMO3 = Architecture(
     example="allenai/Olmo-3-1025-7B",
     features=("sliding and full layers with ropes of their own", *OLMO2.features),
     build=olmo3,
+    defaults={"sliding_window": 4096, "rope_theta": _THETA},
 )

@@ -61,4 +61,5 @@ PHI3 = Architecture(
     features=("fused query-key-value and gate-up", WINDOW, "partial rotary", GROUPED, ROPES),
     build=phi3,
     missing="a generation that crosses the original context of longrope keeps its keys; transformers makes them anew",
+    defaults={"original_max_position_embeddings": 4096},
 )

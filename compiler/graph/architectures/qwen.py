@@ -49,10 +49,12 @@ QWEN2 = Architecture(
     example="Qwen/Qwen2.5-0.5B",
     features=("query, key and value biases", "sliding window from a layer on", GROUPED, ROPES),
     build=qwen2,
+    defaults={"num_key_value_heads": 32},
 )
 QWEN3 = Architecture(
     name="Qwen3ForCausalLM",
     example="Qwen/Qwen3-0.6B",
     features=("norm of each query and key head", "head_dim of its own", GROUPED, ROPES),
     build=qwen3,
+    defaults={"num_key_value_heads": 32, "head_dim": 128},
 )

@@ -32,7 +32,6 @@ def smollm3(config: CheckpointConfig) -> Decoder:
         output_bias=bias,
         mlp_bias=config.flag("mlp_bias", False),
         tied=True,
-        theta=2000000.0,
     )
     rotates = _rotates(config, model.layers)
 
@@ -61,4 +60,5 @@ SMOLLM3 = Architecture(
     example="HuggingFaceTB/SmolLM3-3B",
     features=("layers without rope", "sliding window", GROUPED, ROPES),
     build=smollm3,
+    defaults={"num_key_value_heads": 4, "rope_theta": 2e6},
 )

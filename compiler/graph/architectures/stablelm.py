@@ -34,4 +34,5 @@ STABLELM = Architecture(
     example="stabilityai/stablelm-2-1_6b",
     features=("parallel residual", "a norm for each query and key head", "partial rotary", GROUPED, ROPES),
     build=stablelm,
+    defaults={"num_key_value_heads": 32},
 )

@@ -45,4 +45,5 @@ STARCODER2 = Architecture(
     example="bigcode/starcoder2-3b",
     features=(WINDOW, "biases", GROUPED, ROPES),
     build=starcoder2,
+    defaults={"num_key_value_heads": 2},
 )
