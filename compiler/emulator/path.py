@@ -40,12 +40,14 @@ class Path:
         steps: per instruction its role, its unit as an index of `UNITS`, its kind of work as an index of `works`, and
             `sources` once more as plain tuples.
         works: one instruction of each kind of work: all of a kind cost the same at the same length.
+        counts: how many instructions there are of each kind.
     """
 
     pcs: tuple[int, ...]
     sources: tuple[Sources, ...]
     steps: tuple[tuple[int, int, int, tuple[int, ...], tuple[int, ...], tuple[int, ...]], ...]
     works: tuple[Instruction, ...]
+    counts: tuple[int, ...]
 
 
 def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
@@ -55,6 +57,7 @@ def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
     sources = trace_sources(body)
     kinds: dict[tuple[object, ...], int] = {}
     works: list[Instruction] = []
+    counts: list[int] = []
     steps = []
     for instr, source in zip(body, sources, strict=True):
         # What the first operand names (a destination, a stream) never changes the cost.
@@ -62,9 +65,11 @@ def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
         kind = kinds.setdefault(key, len(works))
         if kind == len(works):
             works.append(instr)
+            counts.append(0)
+        counts[kind] += 1
         unit = UNITS.index(instr.spec.unit)
         steps.append((int(_role(instr)), unit, kind, source.results, source.hazards, source.streams))
-    return Path(tuple(pcs), tuple(sources), tuple(steps), tuple(works))
+    return Path(tuple(pcs), tuple(sources), tuple(steps), tuple(works), tuple(counts))
 
 
 def _role(instr: Instruction) -> Role:

@@ -31,7 +31,10 @@ REASONS = ("SMA", "SXE", "VXE", "ESL", "ICP", "issue", "hazard", "stream", "fifo
 has not arrived; no room in the FIFO; nothing left to do in this token."""
 
 _ISSUE, _HAZARD, _STREAM, _FIFO, _END = range(len(UNITS), len(REASONS))
-_NONE = -1
+_SMA, _ICP = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP)
+_OPEN, _POST, _EXECUTE, _TRANSFER = map(int, (Role.OPEN, Role.POST, Role.EXECUTE, Role.TRANSFER))
+_BY_LENGTH = ("rows_reg", "cols_reg", "length_reg")
+"""Operands with which the length of the text decides what an instruction costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +86,17 @@ class Clock:
 
     def __init__(self, instructions: Sequence[Instruction], rules: Rules) -> None:
         self.rules = rules
-        self._prompt = walk_token(instructions, prompt=True)
-        self._decode = walk_token(instructions, prompt=False)
+        self._prompt = _Costs(walk_token(instructions, prompt=True), rules)
+        self._decode = _Costs(walk_token(instructions, prompt=False), rules)
 
     def token(self, position: int, *, prompt: bool = False, slices: bool = False) -> TokenTime:
         """The time of the token at a position; `prompt` when its logits are not needed."""
-        path = self._prompt if prompt else self._decode
-        return _Run(path, self.rules, position + 1).token(position, slices)
+        costs = self._prompt if prompt else self._decode
+        return _Run(costs.path, self.rules, costs.at(position + 1)).token(position, slices)
 
     def sources(self, token: TokenTime) -> Iterator[tuple[int, ...]]:
         """For each slice of a token, the slices whose results or streams it waits for."""
-        path = self._decode if len(token.slices) == len(self._decode.pcs) else self._prompt
+        path = self._decode.path if len(token.slices) == len(self._decode.path.pcs) else self._prompt.path
         return (tuple(sorted({*sources.results, *sources.streams})) for sources in path.sources)
 
     def seconds(self, cycles: float) -> float:
@@ -101,33 +104,70 @@ class Clock:
         return cycles / self.rules.target.clock_hz
 
 
-class _Run:
-    """One walk along a path at one text length."""
+class _Costs:
+    """The work of each kind of instruction of a path; only some depends on the length of the text."""
 
-    def __init__(self, path: Path, rules: Rules, length: int) -> None:
-        self.path, self.rules = path, rules
-        self.works = [_work(rules, instr, length) for instr in path.works]
-        self.fetch = [rules.stream_cycles(work.stream_bytes) for work in self.works]
+    def __init__(self, path: Path, rules: Rules) -> None:
+        self.path, self._rules = path, rules
+        self._operands = [
+            {operand.name: int(value) for operand, value in zip(instr.spec.operands, instr.values, strict=True)}
+            for instr in path.works
+        ]
+        self._works = [self._work(kind, 1) for kind in range(len(path.works))]
+        self._growing = [kind for kind, given in enumerate(self._operands) if any(map(given.get, _BY_LENGTH))]
+
+    def at(self, length: int) -> list[Work]:
+        """The work of each kind at a length."""
+        works = list(self._works)
+        for kind in self._growing:
+            works[kind] = self._work(kind, length)
+        return works
+
+    def _work(self, kind: int, length: int) -> Work:
+        given = self._operands[kind]
+        return self._rules.work(self.path.works[kind].spec, lambda name: given.get(name, 0), length)
+
+
+class _Run:
+    """One walk along a path at one text length. Lists go by place in the path unless they say otherwise."""
+
+    def __init__(self, path: Path, rules: Rules, works: list[Work]) -> None:
+        self.path, self.rules, self.works = path, rules, works
+        self.fetch = [rules.stream_cycles(work.stream_bytes) for work in works]
+        self.latency = rules.target.timing.hbm_latency_cycles
         count = len(path.steps)
         self.issue, self.start, self.end, self.ready = ([0] * count for _ in range(4))
-        self.waited, self.reason = [0] * count, [_NONE] * count
+        self.waited, self.reason = [0] * count, [_ISSUE] * count
         self.free = [0] * len(UNITS)
-        self.busy = [0] * len(UNITS)
-        self.stalls: dict[tuple[int, int], int] = {}
-        self.fifo = _Fifo(rules.target.timing.fifo_bytes)
-        self.stream_bytes = 0
+        self.stalls = [0] * (len(UNITS) * len(REASONS))
+        self.capacity = rules.target.timing.fifo_bytes
+        self.offset, self.read_start, self.read_end = ([0] * count for _ in range(3))
+        self.opened: list[int] = []
+        self.oldest = self.passed = 0
 
     def token(self, position: int, keep: bool) -> TokenTime:
         self._walk()
         cycles = max(max(self.ready, default=0), max(self.end, default=0))
         for unit, free in enumerate(self.free):
-            self._stall(unit, _END, cycles - free)
+            self.stalls[unit * len(REASONS) + _END] += cycles - free
+        busy = [0] * len(UNITS)
+        stream_bytes = 0
+        for kind, count in enumerate(self.path.counts):
+            instr, work = self.path.works[kind], self.works[kind]
+            cost = self.fetch[kind] if instr.spec.unit is Unit.SMA else work.cycles
+            busy[UNITS.index(instr.spec.unit)] += count * cost
+            stream_bytes += count * work.stream_bytes
+        busy[_ICP] = len(self.path.steps) * self.rules.target.timing.issue_cycles
         return TokenTime(
             position,
             cycles,
-            self.stream_bytes,
-            dict(zip(UNITS, map(float, self.busy), strict=True)),
-            {(UNITS[unit], REASONS[reason]): float(total) for (unit, reason), total in self.stalls.items()},
+            stream_bytes,
+            dict(zip(UNITS, map(float, busy), strict=True)),
+            {
+                (UNITS[place // len(REASONS)], REASONS[place % len(REASONS)]): float(total)
+                for place, total in enumerate(self.stalls)
+                if total
+            },
             tuple(map(self._slice, range(len(self.start)))) if keep else (),
         )
 
@@ -138,11 +178,9 @@ class _Run:
         )
 
     def _walk(self) -> None:
-        issue_cycles = self.rules.target.timing.issue_cycles
-        control = UNITS.index(Unit.ICP)
-        steps, issue, ready, end, free, busy = (
-            self.path.steps, self.issue, self.ready, self.end, self.free, self.busy
-        )  # fmt: skip
+        steps, works, free, issue = self.path.steps, self.works, self.free, self.issue
+        start, end, ready = self.start, self.end, self.ready
+        issue_cycles, latency, wait = self.rules.target.timing.issue_cycles, self.latency, self._wait
         issued = 0
         for index, (role, unit, kind, results, hazards, streams) in enumerate(steps):
             issued += issue_cycles
@@ -156,46 +194,93 @@ class _Run:
                 if end[source] > gate:
                     gate = end[source]
                     why = _HAZARD
-            if role == Role.EXECUTE:
-                self._execute(index, unit, self.works[kind], gate, why, streams)
-            elif role == Role.OPEN:
+            if role == _EXECUTE:
+                if streams and start[streams[0]] + latency > gate:
+                    gate = start[streams[0]] + latency
+                    why = _STREAM
+                begin = free[unit]
+                if gate > begin:
+                    wait(index, unit, why, gate - begin)
+                    begin = gate
+                work = works[kind]
+                finish = begin + work.cycles
+                if streams:
+                    finish = self._read(index, unit, streams, begin, finish)
+                start[index] = begin
+                free[unit] = end[index] = finish
+                ready[index] = finish + work.latency
+            elif role == _OPEN:
                 self._open(index, kind, gate, why)
-            elif role == Role.POST:
-                self._post(index, kind, gate)
-            elif role == Role.TRANSFER:
-                self._transfer(index, unit, self.works[kind], issued, results, hazards)
+            elif role == _POST:
+                free[_SMA] += self.fetch[kind]
+                start[index] = gate
+                end[index] = gate + self.fetch[kind]
+                ready[index] = end[index] + works[kind].latency
+            elif role == _TRANSFER:
+                self._transfer(index, unit, works[kind], issued, results, hazards)
             else:
-                busy[control] += issue_cycles
-                self._stall(control, why, gate - issued)
+                wait(index, _ICP, why, gate - issued)
                 issued = gate  # a branch decides what is fetched next
-                self.start[index] = issued - issue_cycles
-                free[control] = end[index] = ready[index] = issued
-                continue
-            busy[control] += issue_cycles
-            free[control] = issued
+                start[index] = issued - issue_cycles
+                end[index] = ready[index] = issued
+        free[_ICP] = issued
 
-    def _execute(self, index: int, unit: int, work: Work, gate: int, why: int, streams: tuple[int, ...]) -> None:
-        """SXE and VXE, and the receiving end of the ESL."""
-        free = self.free[unit]
-        if streams:
-            first = self.start[streams[0]] + self.rules.target.timing.hbm_latency_cycles
-            if first > gate:
-                gate, why = first, _STREAM
-        start = end = free
-        if gate > free:
-            start = end = gate
-            self._wait(index, unit, why, gate - free)
-        end += work.cycles
-        if streams:
-            arrived = self._arrival(streams, start)
-            if arrived > end:
-                self._wait(index, unit, _STREAM, arrived - end)
-                end = arrived
-            self._consume(streams, start, end)
-        self.start[index], self.end[index] = start, end
-        self.free[unit] = end
-        self.busy[unit] += work.cycles
-        self.ready[index] = end + work.latency
+    def _open(self, index: int, kind: int, gate: int, why: int) -> None:
+        """The SMA begins to fetch; when it is done with the last byte may depend on the reader."""
+        opened = self.opened
+        if opened:
+            last = opened[-1]
+            self.offset[index] = self.offset[last] + self.works[self.path.steps[last][2]].stream_bytes
+        opened.append(index)
+        room = self._room(self.offset[index] - self.capacity)
+        if room > gate:
+            gate, why = room, _FIFO
+        begin = self.free[_SMA]
+        if gate > begin:
+            self._wait(index, _SMA, why, gate - begin)
+            begin = gate
+        self.start[index] = begin
+        self.free[_SMA] = self.end[index] = self.ready[index] = begin + self.fetch[kind]
+
+    def _room(self, byte: int) -> int:
+        """When all bytes up to an offset had been read, as far as their readers are known."""
+        if byte <= 0:
+            return 0
+        opened, offset, ends = self.opened, self.offset, self.read_end
+        while offset[opened[self.oldest + 1]] <= byte:
+            self.passed = max(self.passed, ends[opened[self.oldest]])
+            self.oldest += 1
+        stream = opened[self.oldest]
+        if not ends[stream]:
+            return self.passed
+        begin, finish = self.read_start[stream], ends[stream]
+        count = offset[opened[self.oldest + 1]] - offset[stream]
+        return max(self.passed, begin + -(-(finish - begin) * (byte - offset[stream]) // count))
+
+    def _read(self, index: int, unit: int, streams: tuple[int, ...], begin: int, finish: int) -> int:
+        """An engine reads streams from `begin`, evenly, until it is done and the last byte has come; returns when."""
+        count = asked = 0
+        for stream in streams:
+            count += self.works[self.path.steps[stream][2]].stream_bytes
+            if self.end[stream] > asked:
+                asked = self.end[stream]
+        arrived, beyond = asked + self.latency, count - self.capacity
+        if beyond > 0:
+            arrived = max(arrived, begin + self.rules.stream_cycles(beyond))
+        if arrived > finish:
+            self._wait(index, unit, _STREAM, arrived - finish)
+            finish = arrived
+        oldest = self.opened[self.oldest]
+        for stream in streams:
+            self.read_start[stream], self.read_end[stream] = begin, finish
+            if stream < oldest and finish > self.passed:
+                self.passed = finish
+        if beyond > 0:
+            room = begin + -(-(finish - begin) * beyond // count)
+            if room > self.free[_SMA]:  # the FIFO was full
+                self._wait(streams[-1], _SMA, _FIFO, room - self.free[_SMA])
+                self.free[_SMA] = room
+        return finish
 
     def _transfer(
         self, index: int, unit: int, work: Work, issued: int, results: tuple[int, ...], hazards: tuple[int, ...]
@@ -219,114 +304,13 @@ class _Run:
         self._wait(index, unit, why, start - self.free[unit])
         end = max(start + work.cycles, whole + work.tail_cycles)
         self._wait(index, unit, last, end - start - work.cycles)
-        self.start[index], self.end[index] = start, end
-        self.free[unit] = end
-        self.busy[unit] += work.cycles
+        self.start[index] = start
+        self.free[unit] = self.end[index] = end
         self.ready[index] = end + work.latency
-
-    def _open(self, index: int, kind: int, gate: int, why: int) -> None:
-        """The SMA begins to fetch; when it is done with the last byte may depend on the reader."""
-        sma, count, cycles = UNITS.index(Unit.SMA), self.works[kind].stream_bytes, self.fetch[kind]
-        room = self.fifo.open(index, count)
-        if room > gate:
-            gate, why = room, _FIFO
-        free = self.free[sma]
-        start = max(free, gate)
-        self._wait(index, sma, why, start - free)
-        self.start[index] = start
-        self.free[sma] = self.end[index] = self.ready[index] = start + cycles
-        self.busy[sma] += cycles
-        self.stream_bytes += count
-
-    def _post(self, index: int, kind: int, start: int) -> None:
-        sma, work, cycles = UNITS.index(Unit.SMA), self.works[kind], self.fetch[kind]
-        self.free[sma] += cycles
-        self.busy[sma] += cycles
-        self.stream_bytes += work.stream_bytes
-        self.start[index] = start
-        self.end[index] = start + cycles
-        self.ready[index] = start + cycles + work.latency
-
-    def _arrival(self, streams: tuple[int, ...], start: int) -> int:
-        """When the last byte of an instruction's streams is there, which begins to read them at `start`."""
-        asked = max(self.end[stream] for stream in streams) + self.rules.target.timing.hbm_latency_cycles
-        beyond = sum(map(self.fifo.bytes_of, streams)) - self.fifo.capacity
-        return max(asked, start + self.rules.stream_cycles(beyond)) if beyond > 0 else asked
-
-    def _consume(self, streams: tuple[int, ...], start: int, end: int) -> None:
-        """Streams were read evenly in [start, end): the SMA was held up where the FIFO was full."""
-        count = sum(map(self.fifo.bytes_of, streams))
-        for stream in streams:
-            self.fifo.consume(stream, start, end)
-        beyond = count - self.fifo.capacity
-        if beyond > 0:
-            sma = UNITS.index(Unit.SMA)
-            room = start + -(-(end - start) * beyond // count)
-            if room > self.free[sma]:
-                self._wait(streams[-1], sma, _FIFO, room - self.free[sma])
-                self.free[sma] = room
 
     def _wait(self, index: int, unit: int, why: int, cycles: int) -> None:
         if cycles > 0:
             if cycles > self.waited[index] // 2:
                 self.reason[index] = why
             self.waited[index] += cycles
-            self._stall(unit, why, cycles)
-
-    def _stall(self, unit: int, why: int, cycles: int) -> None:
-        if cycles > 0:
-            self.stalls[unit, why] = self.stalls.get((unit, why), 0) + cycles
-
-
-class _Fifo:
-    """The buffer between HBM and engines: when there is room for the next byte."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._order: dict[int, int] = {}
-        self._begins: list[int] = []
-        self._counts: list[int] = []
-        self._reads: list[tuple[int, int] | None] = []
-        self._total = 0
-        self._oldest = 0
-        self._passed = 0
-
-    def open(self, stream: int, count: int) -> int:
-        """Append a stream; when its first byte has room, as far as the readers so far tell."""
-        first = self._total - self.capacity
-        self._order[stream] = len(self._begins)
-        self._begins.append(self._total)
-        self._counts.append(count)
-        self._reads.append(None)
-        self._total += count
-        return self._consumed(first) if first > 0 else 0
-
-    def bytes_of(self, stream: int) -> int:
-        """Bytes of a stream."""
-        return self._counts[self._order[stream]]
-
-    def consume(self, stream: int, start: int, end: int) -> None:
-        """A stream is read evenly in [start, end)."""
-        order = self._order[stream]
-        self._reads[order] = (start, end)
-        if order < self._oldest:
-            self._passed = max(self._passed, end)
-
-    def _consumed(self, byte: int) -> int:
-        """When the byte at an offset of all streams, and all before it, had been read."""
-        while self._oldest < len(self._begins) and self._begins[self._oldest] + self._counts[self._oldest] <= byte:
-            read = self._reads[self._oldest]
-            if read is not None:
-                self._passed = max(self._passed, read[1])
-            self._oldest += 1
-        read = self._reads[self._oldest] if self._oldest < len(self._reads) else None
-        if read is None:
-            return self._passed
-        start, end = read
-        count = self._counts[self._oldest]
-        return max(self._passed, start + -(-(end - start) * (byte - self._begins[self._oldest]) // count))
-
-
-def _work(rules: Rules, instr: Instruction, length: int) -> Work:
-    names = {operand.name: int(value) for operand, value in zip(instr.spec.operands, instr.values, strict=True)}
-    return rules.work(instr.spec, lambda name: names.get(name, 0), length)
+            self.stalls[unit * len(REASONS) + why] += cycles
