@@ -1,6 +1,6 @@
 """Debug information of a program: which node, region and live range stands behind each instruction.
 
-Values only: the compiler makes them, `artifacts.debug` is their JSON form,
+Values only: the compiler makes them, `artifacts.debug` is their form in a file,
 faults, listings and the app read them. Standard library only.
 """
 
@@ -44,8 +44,16 @@ class PassReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerBegin:
+    """The instruction from which on a decoder layer is computed, or with -1 what no layer holds."""
+
+    begin: int
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
 class DebugInfo:
-    """What debug.json holds.
+    """What is known about a program beside its words.
 
     Attributes:
         nodes: graph nodes.
@@ -69,3 +77,25 @@ class DebugInfo:
             return None
         index = self.instruction_nodes[pc]
         return self.nodes[index] if 0 <= index < len(self.nodes) else None
+
+
+def layer_begins(debug: DebugInfo) -> tuple[LayerBegin, ...]:
+    """The borders that cut a program into prologue, layers and what follows the last one.
+
+    A layer begins at its first instruction; instructions of other layers in between do not end it.
+    """
+    if not debug.instruction_nodes:
+        return ()
+    layer_of_node = [node.source.layer for node in debug.nodes]
+    found = [LayerBegin(0, -1)]
+    newest, last = -1, -1
+    for pc, node in enumerate(debug.instruction_nodes):
+        layer = layer_of_node[node] if node >= 0 else -1
+        if layer > newest:
+            newest = layer
+            found.append(LayerBegin(pc, layer))
+        if layer >= 0:
+            last = pc
+    if newest >= 0 and last + 1 < len(debug.instruction_nodes):
+        found.append(LayerBegin(last + 1, -1))
+    return tuple(found[1:] if len(found) > 1 and found[1].begin == 0 else found)

@@ -28,6 +28,7 @@ class Payload(IntEnum):
     PARAM = 2
     PROGRAM = 3
     ACTIVATION = 4
+    DEBUG = 5
 
 
 def write_header(kind: Payload, flags: int = 0) -> bytes:

@@ -20,7 +20,6 @@ from compiler.target.topology import TOPOLOGIES
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MEMORY_MAP = "memory_map.json"
-DEBUG = "debug.json"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,6 +41,11 @@ def program_file(num_devices: int) -> str:
 def activation_file(num_devices: int) -> str:
     """Name of the file of activation tables."""
     return f"actfn_{num_devices}fpga.bin"
+
+
+def debug_file(num_devices: int) -> str:
+    """Name of the file of debug information."""
+    return f"debug_{num_devices}fpga.bin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.activation import decode_tables
-from compiler.artifacts.debug import debug_from_json
+from compiler.artifacts.debug import debug_from_bytes
 from compiler.artifacts.layout import memory_map_from_json
 from compiler.artifacts.manifest import (
-    DEBUG,
     MANIFEST,
     MEMORY_MAP,
     Manifest,
     activation_file,
+    debug_file,
     param_file,
     program_file,
 )
@@ -74,8 +74,9 @@ class Build:
     @cached_property
     def debug(self) -> DebugInfo:
         """Debug information, read when it is first asked for."""
-        content = _read(self.inst_dir, DEBUG, _DEBUG_BYTES, self.manifest)
-        return debug_from_json(content, len(self.program_words), _where(self.inst_dir, DEBUG))
+        name = debug_file(self.manifest.num_devices)
+        content = _read(self.inst_dir, name, _DEBUG_BYTES, self.manifest)
+        return debug_from_bytes(content, len(self.program_words), _where(self.inst_dir, name))
 
     def param_file(self, device: int, channel: int) -> Path:
         """Path of the parameter file of one channel; address a lies at HEADER_BYTES + a."""

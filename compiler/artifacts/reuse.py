@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from compiler.artifacts.manifest import (
-    DEBUG,
     MANIFEST,
     MEMORY_MAP,
     Manifest,
     activation_file,
+    debug_file,
     param_file,
     program_file,
 )
@@ -75,4 +75,5 @@ def _parameter_files(manifest: Manifest) -> set[str]:
 
 
 def _instruction_files(manifest: Manifest) -> set[str]:
-    return {program_file(manifest.num_devices), activation_file(manifest.num_devices), DEBUG}
+    num = manifest.num_devices
+    return {program_file(num), activation_file(num), debug_file(num)}

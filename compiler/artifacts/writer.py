@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.artifacts.activation import encode_tables
-from compiler.artifacts.debug import debug_to_json
+from compiler.artifacts.debug import debug_to_bytes
 from compiler.artifacts.layout import memory_map_to_json
 from compiler.artifacts.manifest import (
-    DEBUG,
     MANIFEST,
     MEMORY_MAP,
     FileEntry,
     Manifest,
     activation_file,
+    debug_file,
     param_file,
     program_file,
 )
@@ -211,7 +211,7 @@ def write_inst_build(
     entries = (
         _write(folder, program_file(num), write_header(Payload.PROGRAM, ISA_VERSION) + words),
         _write(folder, activation_file(num), encode_tables(tables)),
-        _write(folder, DEBUG, debug_to_json(debug)),
+        _write(folder, debug_file(num), debug_to_bytes(debug)),
     )
     return _finish(folder, manifest, entries)
 

@@ -1,13 +1,16 @@
 """Which rows a listing has: sections with their instructions, some folded, or only matches.
 
-Row numbers are computed from the sections, so nothing is proportional to the
-length of the program.
+Row numbers are computed from the sections' borders; nothing is proportional to
+the length of the program.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from hyperdex_tui.backend.program import Program
 
@@ -26,21 +29,23 @@ class Listing:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._folded: set[int] = set()
-        self._matches: list[int] | None = None
-        self._starts: list[int] = []
+        self._matches: Sequence[int] | None = None
+        self._starts: array[int] = array("q")
         self._count = 0
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self._starts = []
-        row = 0
-        for index, section in enumerate(self.program.sections):
-            self._starts.append(row)
-            row += 1 if index in self._folded else 1 + section.end - section.begin
-        self._count = row
+        """Where each section starts, title first."""
+        begins = self.program.sections.begins
+        ends = chain(begins[1:], (self.program.count,))
+        sizes = array("q", (end - begin + 1 for begin, end in zip(begins, ends, strict=True)))
+        for section in self._folded:
+            sizes[section] = 1
+        self._starts = array("q", accumulate(sizes, initial=0))
+        self._count = self._starts.pop()
 
     @property
-    def filtered(self) -> bool:
+    def is_filtered(self) -> bool:
         """Whether only matches are shown."""
         return self._matches is not None
 
@@ -56,7 +61,7 @@ class Listing:
             return Row(self.program.section_at(pc), pc)
         section = bisect_right(self._starts, index) - 1
         inside = index - self._starts[section] - 1
-        return Row(section) if inside < 0 else Row(section, self.program.sections[section].begin + inside)
+        return Row(section) if inside < 0 else Row(section, self.program.sections.begins[section] + inside)
 
     def row_of(self, pc: int) -> int:
         """The row of an instruction, or of the title it is folded into; the nearest match when filtered."""
@@ -65,7 +70,14 @@ class Listing:
         section = self.program.section_at(pc)
         if section in self._folded:
             return self._starts[section]
-        return self._starts[section] + 1 + pc - self.program.sections[section].begin
+        return self._starts[section] + 1 + pc - self.program.sections.begins[section]
+
+    def shows(self, pc: int) -> bool:
+        """Whether an instruction is among the matches, where only those are shown."""
+        if self._matches is None:
+            return True
+        at = bisect_left(self._matches, pc)
+        return at < len(self._matches) and self._matches[at] == pc
 
     def title_row(self, section: int) -> int:
         """The row of a section's title; of its first match when filtered."""
@@ -79,15 +91,16 @@ class Listing:
 
     def fold(self, section: int, folded: bool) -> None:
         """Fold or unfold one section."""
-        (self._folded.add if folded else self._folded.discard)(section)
-        self._lay_out()
+        if folded != (section in self._folded):
+            (self._folded.add if folded else self._folded.discard)(section)
+            self._lay_out()
 
     def fold_all(self) -> None:
         """Fold every section, or unfold all when all are folded."""
-        every = set(range(len(self.program.sections)))
-        self._folded = set() if self._folded == every else every
+        count = len(self.program.sections)
+        self._folded = set() if len(self._folded) == count else set(range(count))
         self._lay_out()
 
-    def show_matches(self, matches: list[int] | None) -> None:
+    def show_matches(self, matches: Sequence[int] | None) -> None:
         """Show only these instructions, ascending; None shows all again."""
         self._matches = matches

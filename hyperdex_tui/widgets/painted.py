@@ -33,6 +33,7 @@ ROLES = (
     "cursor",
     "cursor-blurred",
     "match",
+    "match-sign",
     "kind-embedding",
     "kind-weight",
     "kind-bias",
@@ -96,6 +97,8 @@ class Painted(Widget):
                 style = Style.combine((style, Style(bgcolor=base.bgcolor, bold=base.bold, reverse=base.reverse)))
             if runs and (runs[-1][1] == style or (shown.isspace() and _same_ground(runs[-1][1], style))):
                 runs[-1] = (runs[-1][0] + shown, runs[-1][1])  # every change of style costs bytes
+            elif runs and runs[-1][0].isspace() and _same_ground(runs[-1][1], style):
+                runs[-1] = (runs[-1][0] + shown, style)
             else:
                 runs.append((shown, style))
             room -= cell_len(shown)

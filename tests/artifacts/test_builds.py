@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.artifacts.activation import decode_tables, encode_tables
-from compiler.artifacts.debug import debug_from_json, debug_to_json
+from compiler.artifacts.debug import DebugTables, debug_from_bytes, debug_to_bytes
 from compiler.artifacts.manifest import Manifest
 from compiler.artifacts.reader import open_build, verify_hashes
 from compiler.errors import ArtifactError
 from compiler.header import HEADER_BYTES
 from compiler.isa.tables import ActivationTable
+from tests.artifacts.conftest import sample_debug
 from tests.sealed import sealed
 
 
@@ -80,7 +81,7 @@ def test_a_missing_or_cut_file_is_found_without_hashing(folders):
 
 
 @pytest.mark.parametrize(
-    "place", [(0, "memory_map.json"), (1, "inst_2fpga.bin"), (1, "actfn_2fpga.bin"), (1, "debug.json")]
+    "place", [(0, "memory_map.json"), (1, "inst_2fpga.bin"), (1, "actfn_2fpga.bin"), (1, "debug_2fpga.bin")]
 )
 def test_a_damaged_small_file_is_found_on_opening(folders, place):
     path = folders[place[0]] / place[1]
@@ -202,11 +203,38 @@ def test_damaged_tables_are_refused_or_legal(position, value, cut):
 
 
 def test_debug_information_round_trips(debug):
-    assert debug_from_json(debug_to_json(debug), 2) == debug
-    with pytest.raises(ArtifactError, match="instruction_nodes"):
-        debug_from_json(debug_to_json(debug), 1)
-    with pytest.raises(ArtifactError, match="instruction_nodes"):
-        debug_from_json(debug_to_json(replace(debug, instruction_nodes=(1, 0))), 2)
+    assert debug_from_bytes(debug_to_bytes(debug), 2, "d") == debug
+    with pytest.raises(ArtifactError, match="describes 2 instructions, the program has 1"):
+        debug_from_bytes(debug_to_bytes(debug), 1, "d")
+    content = bytearray(debug_to_bytes(debug))
+    content[64:68] = b"\x01\0\0\0"
+    with pytest.raises(ArtifactError, match=r"instruction_nodes\[0\] is 1, there are 1 nodes"):
+        debug_from_bytes(bytes(content), 2, "d")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damaged_debug_information_is_refused_or_legal(data):
+    content = bytearray(debug_to_bytes(sample_debug()))
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.sampled_from([0, 0, 1, 16, 60, len(content)]))
+    try:
+        found = debug_from_bytes(bytes(content[: len(content) - cut]), 2, "d")
+    except ArtifactError as error:
+        assert str(error).startswith("d ")
+        return
+    assert len(found.instruction_nodes) == len(found.regions) == 2
+
+
+def test_a_record_says_what_the_whole_says(debug):
+    tables = DebugTables(debug_to_bytes(debug), 2, "d")
+    assert [tables.node_index(pc) for pc in range(2)] == list(debug.instruction_nodes)
+    assert tables.node(0) == debug.nodes[0]
+    assert tables.region(tables.region_index(0)) == debug.regions[0]
+    assert tables.live_range(0) == debug.values[0]
+    for read in (tables.node, tables.region, tables.label, tables.pass_report):
+        with pytest.raises(IndexError):
+            read(99)
 
 
 def test_debug_finds_the_node_of_an_instruction(debug):

@@ -37,9 +37,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(inner, (*path, key))
 
 
-@pytest.mark.parametrize(
-    "folder, name", [(0, "manifest.json"), (0, "memory_map.json"), (1, "manifest.json"), (1, "debug.json")]
-)
+@pytest.mark.parametrize("folder, name", [(0, "manifest.json"), (0, "memory_map.json"), (1, "manifest.json")])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=VALUES)
 def test_any_changed_value_is_refused_or_harmless(folders, folder, name, data, value):

@@ -1,0 +1,64 @@
+"""`python -m hyperdex_tui.backend.inspection FOLDER BEGIN END`: answers one request per line of standard input.
+
+A request is a JSON object with the name of what to `do`. Answers are JSON lines:
+any number of `{"done": rows}`, then `{"bytes": n, ...}` followed by n bytes, or
+`{"error": text}`. The process ends with its input; whoever does not want an answer
+any more ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_NICE = 5
+_REPORT_SECONDS = 0.1
+
+
+class Answers:
+    """Writes answers; progress at most ten times a second."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def progress(self, done: int) -> None:
+        """Say how far it is."""
+        now = time.monotonic()
+        if now - self._last >= _REPORT_SECONDS:
+            self._last = now
+            self.write({"done": done})
+
+    def write(self, value: dict[str, Any], content: bytes = b"") -> None:
+        """Write a line and the bytes behind it."""
+        sys.stdout.buffer.write(json.dumps(value).encode() + b"\n" + content)
+        sys.stdout.buffer.flush()
+
+
+def main() -> int:
+    """Serve until the input ends."""
+    from compiler.errors import HyperDexError
+    from hyperdex_tui.backend.inspection.service import Service
+
+    os.nice(_NICE)
+    answers = Answers()
+    folder, begin, end = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    try:
+        service = Service(folder, begin, end)
+    except (HyperDexError, ValueError) as error:
+        answers.write({"error": str(error)})
+        return 1
+    for line in sys.stdin:
+        try:
+            answer, content = service.answer(json.loads(line), answers.progress)
+            answers.write({**answer, "bytes": len(content)}, content)
+        except (HyperDexError, ValueError, IndexError) as error:
+            answers.write({"error": str(error)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The requests of an inspection process, each answered by the module that knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.header import HEADER_BYTES
+from compiler.isa.spec import WORD_COUNT
+from hyperdex_tui.backend.inspection.cycles import token_cycles
+from hyperdex_tui.backend.inspection.dependence import neighbours, relation
+from hyperdex_tui.backend.inspection.names import Names
+from hyperdex_tui.backend.inspection.search import Search
+from hyperdex_tui.backend.inspection.words import TemplateIndex
+from hyperdex_tui.backend.program import open_program
+from hyperdex_tui.backend.query import Term
+
+Progress = Callable[[int], None]
+Answer = tuple[dict[str, Any], bytes]
+
+
+class Service:
+    """Answers requests about the instructions [begin, end) of the program in a folder.
+
+    Raises:
+        ArtifactError: the program cannot be opened.
+    """
+
+    def __init__(self, folder: Path, begin: int, end: int) -> None:
+        self.program = open_program(folder)
+        self.begin, self.end = begin, min(end, self.program.count)
+
+    @cached_property
+    def words(self) -> NDArray[np.uint32]:
+        """All words of the program."""
+        count = self.program.count * WORD_COUNT
+        return np.frombuffer(self.program.words, "<u4", count, HEADER_BYTES).reshape(-1, WORD_COUNT)
+
+    @cached_property
+    def search(self) -> Search:
+        """The searcher of the range."""
+        tables = self.program.tables
+        names = None
+        if tables is not None:
+            names = Names(memoryview(tables.content), tables, self.program.sections, self.begin, self.end)
+        return Search(self.words, names, TemplateIndex(self.program.labels), self.begin, self.end)
+
+    def answer(self, request: dict[str, Any], on_progress: Progress) -> Answer:
+        """Answer one request.
+
+        Raises:
+            ValueError: no such request, or a file that is damaged.
+        """
+        what = request["do"]
+        if what == "search":
+            terms = [Term(field, pattern, exact) for field, pattern, exact in request["terms"]]
+            found = self.search.run(terms, on_progress)
+            return {"count": len(found)}, found.astype("<i4").tobytes()
+        if what == "neighbours":
+            return asdict(neighbours(self.program.instruction, request["pc"], self.program.count)), b""
+        if what == "relation":
+            return asdict(relation(self.program.instruction, request["first"], request["second"])), b""
+        if what == "cycles":
+            words = self.program.words[HEADER_BYTES:]
+            return {}, token_cycles(self.program, words, request["position"]).astype("<f8").tobytes()
+        raise ValueError(f"no request {what!r}")
