@@ -42,29 +42,37 @@ class _Process:
         self._arguments = (str(folder), str(begin), str(end))
         self._process: subprocess.Popen[bytes] | None = None
         self._busy = threading.Lock()
+        self._life = threading.Lock()
+        self._is_closed = False
         self._interrupted = False
         self.rows = end - begin
 
-    def warm_up(self) -> None:
-        """Start the process if it does not run."""
-        if self._process is None:
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hyperdex_tui.backend.inspection", *self._arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
+    def warm_up(self) -> subprocess.Popen[bytes]:
+        """Start the process if it does not run.
+
+        Raises:
+            Interrupted: it was closed.
+        """
+        with self._life:
+            if self._is_closed:
+                raise Interrupted("closed")
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "hyperdex_tui.backend.inspection", *self._arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                    start_new_session=True,
+                )
+            return self._process
 
     def ask(self, request: dict[str, Any], on_done: Callable[[int], None]) -> tuple[dict[str, Any], bytes]:
         """Send a request and wait for its answer; called in a thread."""
         with self._busy:
             self._interrupted = False
-            self.warm_up()
-            process = self._process
-            assert process is not None and process.stdin is not None and process.stdout is not None
+            process = self.warm_up()
+            assert process.stdin is not None and process.stdout is not None
             try:
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
@@ -72,8 +80,8 @@ class _Process:
             except (OSError, ValueError):
                 answer = None
             if answer is None:
-                self.close()
-                if self._interrupted:
+                self._discard()
+                if self._interrupted or self._is_closed:
                     raise Interrupted("cancelled")
                 raise InspectionError("the process that looks into the program ended unexpectedly")
         if "error" in answer[0]:
@@ -88,8 +96,14 @@ class _Process:
             process.kill()
 
     def close(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
+        """End the process for good."""
+        self._is_closed = True
+        self._discard()
+
+    def _discard(self) -> None:
+        """End the process; the next request starts another."""
+        with self._life:
+            process, self._process = self._process, None
         if process is not None:
             process.kill()
             for pipe in (process.stdin, process.stdout):

@@ -53,6 +53,7 @@ class InstructionsScreen(AppScreen):
         self._edges: dict[str, list[int]] = {}
         self._jumps: list[int] = []
         self._rest: asyncio.TimerHandle | None = None
+        self._looking = 0
         self._listing: Listing | None = None
         self._inspector: Inspector | None = None
 
@@ -162,12 +163,13 @@ class InstructionsScreen(AppScreen):
     def _rested(self, pc: int) -> None:
         self._rest = None
         if self.is_running and self._inspector is not None and not self._working:
+            self._looking += 1
             self.run_worker(self._look_around(self._inspector, pc), group="neighbours")
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing more appears by itself."""
-        return self._rest is None and not self._working
+        return self._rest is None and not self._looking and not self._working
 
     async def _look_around(self, inspector: Inspector, pc: int) -> None:
         try:
@@ -175,6 +177,8 @@ class InstructionsScreen(AppScreen):
         except InspectionError as error:
             self.query_one(InstructionDetail).show_trouble(pc, str(error))
             return
+        finally:
+            self._looking -= 1
         sides = {side: [(edge["pc"], edge["through"]) for edge in found[side]] for side in ("producers", "consumers")}
         if pc == self._current_pc():
             self._edges = {side: [edge[0] for edge in edges] for side, edges in sides.items()}
@@ -241,11 +245,11 @@ class InstructionsScreen(AppScreen):
 
     def action_columns(self) -> None:
         """Choose the columns."""
-        self.app.push_screen(ColumnsScreen(self.rows.columns), self._use_columns)
+        self.app.push_screen(ColumnsScreen(self.rows.chosen), self._use_columns)
 
     def _use_columns(self, chosen: tuple[str, ...] | None) -> None:
         if chosen is not None:
-            self.rows.columns = chosen
+            self.rows.chosen = chosen
             self.rows.refresh()
             if {"start", "end"} & set(chosen) and not self._times:
                 self.action_cycles()
@@ -410,7 +414,7 @@ class InstructionsScreen(AppScreen):
         elif self._edges:
             self.say(nobody)
 
-    def action_mark(self) -> None:
+    def action_mark_ab(self) -> None:
         """Mark or unmark the line; the second mark shows how the two are related."""
         row = self.rows.current
         if self._listing is None or row is None or row.pc < 0:
@@ -458,8 +462,8 @@ class InstructionsScreen(AppScreen):
         finally:
             self._work("")
         self._times = array("d", content)
-        columns = self.rows.columns
-        self.rows.columns = (*columns, *(name for name in ("start", "end") if name not in columns))
+        columns = self.rows.chosen
+        self.rows.chosen = (*columns, *(name for name in ("start", "end") if name not in columns))
         self.rows.refresh()
         if self._listing is not None:
             self.query_one(InstructionDetail).show_row(self._listing.program, self.rows.current)

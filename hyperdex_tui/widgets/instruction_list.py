@@ -11,6 +11,7 @@ from compiler.isa.spec import INSTRUCTION_BYTES
 from hyperdex_tui.backend.listing import Listing, Row
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut_left, pad, pad_left
+from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, Span, line
 from hyperdex_tui.widgets.row_list import RowList
 
@@ -85,7 +86,7 @@ class InstructionList(RowList):
         self._listing: Listing | None = None
         self.problem = ""
         self.marks = Marks()
-        self.columns: tuple[str, ...] = DEFAULT_COLUMNS
+        self.chosen: tuple[str, ...] = DEFAULT_COLUMNS
         self.cycles: Cycles = lambda pc: None
 
     def show(self, listing: Listing, pc: int) -> None:
@@ -104,6 +105,36 @@ class InstructionList(RowList):
         """Rows of the listing."""
         return self._listing.row_count if self._listing is not None else 0
 
+    def columns(self) -> tuple[str, ...]:
+        """Everything that is known of an instruction, whether its column is shown or not."""
+        return (
+            "index", "byte", "unit", "text", "start_cycle", "end_cycle",
+            "op", "node", "tensor", "layer", "region", "word",
+        )  # fmt: skip
+
+    def cells(self, index: int) -> tuple[Cell, ...]:
+        """One instruction; of a section title, its title and first instruction."""
+        assert self._listing is not None
+        row, program = self._listing.row(index), self._listing.program
+        section = program.sections[row.section]
+        if row.pc < 0:
+            return (section.begin, None, None, section.title, *(None,) * 5, section.layer, None, None)
+        decoded, node = program.instruction(row.pc), program.node(row.pc)
+        times = self.cycles(row.pc) or (None, None)
+        return (
+            row.pc,
+            HEADER_BYTES + row.pc * INSTRUCTION_BYTES,
+            decoded.spec.unit.value if decoded is not None else None,
+            " ".join(program.text(row.pc).split()),
+            *times,
+            node.op if node is not None else None,
+            node.name if node is not None else None,
+            str(node.source) if node is not None else None,
+            section.layer,
+            program.region(row.pc) or None,
+            word_hex(program.word(row.pc)),
+        )
+
     def _number_width(self) -> int:
         return max(5, len(str(self._listing.program.count if self._listing is not None else 0)))
 
@@ -112,10 +143,10 @@ class InstructionList(RowList):
         room = width - self._number_width() - 4 - _LEAST_TEXT - 1  # a cell stays free on the right
         shown: dict[str, int] = {}
         for column in COLUMNS:
-            if column.name in self.columns and column.width + 1 <= room:
+            if column.name in self.chosen and column.width + 1 <= room:
                 shown[column.name] = column.width
                 room -= column.width + 1
-        if "tensor" in self.columns and "tensor" not in shown and room >= 10:
+        if "tensor" in self.chosen and "tensor" not in shown and room >= 10:
             shown["tensor"] = room - 1
             room = 0
         text = _LEAST_TEXT + min(room, _MOST_TEXT - _LEAST_TEXT) * 2 // 3

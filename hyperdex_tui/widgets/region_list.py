@@ -6,6 +6,7 @@ from compiler.memory_map import MemoryMap, Region
 from compiler.quantity import bytes_text
 from hyperdex_tui.backend.memory import LETTERS, device_bytes
 from hyperdex_tui.formatting import cut_left, pad, pad_left
+from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
@@ -39,6 +40,22 @@ class RegionList(RowList):
     def row_count(self) -> int:
         """Regions."""
         return len(self._regions)
+
+    def columns(self) -> tuple[str, ...]:
+        """Everything about a region but its segments."""
+        return (
+            "kind", "region", "begin", "end", "device_bytes", "rows", "cols",
+            "stride", "heads", "layout", "layer", "source",
+        )  # fmt: skip
+
+    def cells(self, index: int) -> tuple[Cell, ...]:
+        """One region; begin and end are bytes of every channel."""
+        assert self._map is not None
+        region = self._regions[index]
+        return (
+            region.kind, region.name, region.begin, region.end, device_bytes(self._map, region), region.rows,
+            region.cols, region.stride, region.heads, region.layout, region.source.layer, str(region.source),
+        )  # fmt: skip
 
     def _names(self, width: int) -> tuple[int, int]:
         """Cells of name and tensor."""
