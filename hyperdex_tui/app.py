@@ -14,6 +14,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from compiler.workspace import Workspace
+from hyperdex_tui.backend.emulator import Emulators
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
 from hyperdex_tui.keys import bindings
@@ -66,6 +67,7 @@ class HyperDexApp(App[None]):
         super().__init__()
         self.prefix = prefix
         self.launcher = Launcher(prefix)
+        self.emulators = Emulators(prefix)
         self._place = Place("models", model_id) if model_id else self._state.place(self.launcher.prefix)
         self._is_asked = bool(model_id)
         for theme in THEMES:
@@ -90,6 +92,10 @@ class HyperDexApp(App[None]):
                 loop.add_signal_handler(getattr(signal, name), self.exit)
         if not self.is_headless:
             on_hangup(lambda: loop.call_soon_threadsafe(self.exit))
+
+    async def on_unmount(self) -> None:
+        """The emulator ends with the app."""
+        await self.emulators.close()
 
     def on_ready(self) -> None:
         """What the start made stays: the collector need not look at it again and again."""
@@ -239,7 +245,8 @@ class HyperDexApp(App[None]):
         """Generate with a build."""
         from hyperdex_tui.screens.generate import GenerateScreen
 
-        self.push_screen(GenerateScreen(self.prefix, message.model_id, message.build))
+        emulator = self.emulators.of(message.model_id, message.build)
+        self.push_screen(GenerateScreen(emulator, message.model_id, message.build))
 
     def _below(self, kind: type[Screen[None]], model_id: str, build: str) -> Screen[object] | None:
         """The screen under the current one, if it is of that kind and build."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.timer import Timer
 from textual.widgets import Input, Label
 from textual.worker import Worker
 
+from compiler.debug_records import Finished, Stopped, Token
 from compiler.errors import HyperDexError
-from hyperdex_tui.backend.generation import Finished, Generation, generate_command
+from hyperdex_tui.backend.emulator import STOP_S, Emulator
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.screens.base import AppScreen
@@ -32,11 +33,11 @@ class GenerateScreen(AppScreen):
     AUTO_FOCUS = "#prompt"
     BINDINGS: ClassVar[list[BindingType]] = bindings("generate")
 
-    def __init__(self, prefix: Path, model_id: str, build: str) -> None:
+    def __init__(self, emulator: Emulator, model_id: str, build: str) -> None:
         super().__init__(f"{model_id} › {build} › Generate")
         self.model_id = model_id
         self.build = build
-        self._prefix = prefix
+        self._emulator = emulator
         self._worker: Worker[None] | None = None
         self._painted_at = 0.0
 
@@ -51,8 +52,20 @@ class GenerateScreen(AppScreen):
         yield Pane(id="generate-state", classes="detail")
 
     def on_mount(self) -> None:
-        """Say what will happen."""
-        self._state("Runs the build on the emulator, in a process of its own.")
+        """Load the build while the user types."""
+        self._state("Runs the build on the emulator, in a process of its own, which is being started.")
+        self.run_worker(self._load(), group="load")
+
+    async def _load(self) -> None:
+        try:
+            hello = await self._emulator.start()
+        except HyperDexError as error:
+            self._state(f"✗ {error}", "bad")
+            return
+        if self.idle:
+            self._state("Ready: the build is open in a process of its own; the first prompt starts at once.")
+        if not hello.has_tokenizer:
+            self.say("the model has no tokenizer: type token ids like 1,2,3", "warning")
 
     def _state(self, text: str, role: str = "dim", second: str = "") -> None:
         lines = [line((part, role)) for part in wrap(text, max(20, self.size.width - 2), 2)]
@@ -85,34 +98,61 @@ class GenerateScreen(AppScreen):
     async def _run(self, prompt: str, count: int) -> None:
         transcript = self.query_one(Transcript)
         transcript.begin(prompt)
-        generation = Generation(generate_command(self._prefix, self.model_id, self.build, prompt, count))
-        began, first, number = time.monotonic(), 0.0, 0
+        began = time.monotonic()
         waiting = self.set_interval(_TICK_S, lambda: self._waiting(began))
         self._waiting(began)
         try:
-            async with aclosing(generation.tokens()) as records:
-                async for record in records:
-                    now = time.monotonic()
-                    waiting.stop()
-                    if isinstance(record, Finished):
-                        transcript.finish(record.text)
-                        self._timing("✓ done", began, first, now, record.token_count, _device_time(record))
-                        continue
-                    number += 1
-                    first = first or now
-                    transcript.add(record.text)
-                    if now - self._painted_at >= _REPAINT_S:
-                        self._painted_at = now
-                        self._timing("▶ generating", began, first, now, number)
+            await self._emulator.ask("start", **self._prompt(prompt), max_new_tokens=count)
+            await self._stream(began, waiting)
         except HyperDexError as error:
             transcript.finish(None)
             self._state(f"✗ {error}", "bad")
         finally:
             waiting.stop()
 
+    def _prompt(self, prompt: str) -> dict[str, object]:
+        """The prompt as the emulator takes it: text, or ids where there is no tokenizer."""
+        hello = self._emulator.hello
+        parts = prompt.replace(",", " ").split()
+        if hello is not None and not hello.has_tokenizer and all(part.isdecimal() for part in parts):
+            return {"prompt_ids": [int(part[:12]) for part in parts]}
+        return {"prompt": prompt}
+
+    async def _stream(self, began: float, waiting: Timer) -> None:
+        """Show tokens as they come."""
+        transcript = self.query_one(Transcript)
+        first, number, finished = 0.0, 0, False
+        async with aclosing(self._emulator.stream("run", breakpoints=False)) as records:
+            async for record in records:
+                now = time.monotonic()
+                if isinstance(record, Token):
+                    waiting.stop()
+                    number += 1
+                    first = first or now
+                    transcript.add(record.text or ("" if self._has_text else f" {record.token_id}"))
+                    if now - self._painted_at >= _REPAINT_S:
+                        self._painted_at = now
+                        self._timing("▶ generating", began, first, now, number)
+                elif isinstance(record, Finished):
+                    finished = True
+                    transcript.finish(record.text if self._has_text else None)
+                    self._timing("✓ done", began, first, now, record.token_count, _device_time(record))
+                elif isinstance(record, Stopped) and not finished:
+                    transcript.finish(None)
+                    fault = (
+                        f"✗ {record.detail}" if record.reason == "fault" else "■ stopped; Ctrl+O looks at the machine"
+                    )
+                    self._state(fault, "bad" if record.reason == "fault" else "warn")
+
+    @property
+    def _has_text(self) -> bool:
+        hello = self._emulator.hello
+        return hello is None or hello.has_tokenizer
+
     def _waiting(self, began: float) -> None:
         elapsed = seconds_text(time.monotonic() - began)
-        self._state(f"▶ loading the build and the tokenizer, {elapsed}", "accent")
+        what = "reading the prompt" if self._emulator.hello is not None else "loading the build and the tokenizer"
+        self._state(f"▶ {what}, {elapsed}", "accent")
 
     def _timing(self, head: str, began: float, first: float, now: float, count: int, device: str = "") -> None:
         rate = ""
@@ -127,14 +167,19 @@ class GenerateScreen(AppScreen):
         )
 
     def step_back(self) -> bool:
-        """Stop the run first."""
+        """Stop the run first; a child that does not listen is killed."""
         if self.idle:
             return False
-        assert self._worker is not None
-        self._worker.cancel()
-        self.query_one(Transcript).finish(None)
-        self._state("■ stopped", "warn")
+        self._emulator.interrupt()
+        self._state("■ stopping …", "warn")
+        worker = self._worker
+        self.set_timer(STOP_S, lambda: self._emulator.kill() if not self.idle and self._worker is worker else None)
         return True
+
+    def on_unmount(self) -> None:
+        """Nobody looks any more: stop the run, keep the build open."""
+        if not self.idle:
+            self._emulator.interrupt()
 
 
 def _input(value: str, id: str, placeholder: str) -> Input:

@@ -47,6 +47,14 @@ def built(prefix: Path) -> ModelFolder:
 
 
 @pytest.fixture
+def demo(prefix: Path) -> ModelFolder:
+    """The bundled model with a real build that the emulator can run."""
+    from tests.cli.test_reference import build_demo
+
+    return build_demo(prefix)[0]
+
+
+@pytest.fixture
 def make_app(prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeApp:
     """The app on the prefix, by a relative path, so that the screen says the same everywhere."""
     monkeypatch.chdir(tmp_path)
