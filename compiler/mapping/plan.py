@@ -7,7 +7,8 @@ program consumes them; caches and the host buffer follow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -75,6 +76,9 @@ def cache_region_name(kind: str, layer: int) -> str:
 
 
 HOST_REGION = "host"
+_CACHES = ("key", "value")
+_REPLICATED = ("rotary", "number")
+"""Ops whose table every device holds whole."""
 
 
 def resolve_max_length(graph: Graph, max_length: int | None) -> int:
@@ -127,33 +131,81 @@ def check_fits(graph: Graph, target: Target, num_devices: int, dtype: DType, max
 
 def plan_memory(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> MemoryPlan:
     """Bytes of one device, and the fewest devices that hold the model."""
-    weights, kv, io = _sizes(graph, num_devices, dtype, max_length)
+    forms = _forms(graph)
+    weights, kv, io = _sizes(graph, forms, num_devices, dtype, max_length)
     capacity = target.channel_bytes * CHANNELS
     smallest = 0
     for count in range(1, DEVICE_LIMIT + 1):
-        if sum(_sizes(graph, count, dtype, max_length)) <= capacity:
+        if sum(_sizes(graph, forms, count, dtype, max_length)) <= capacity:
             smallest = count
             break
     return MemoryPlan(num_devices, weights, kv, io, capacity, smallest)
 
 
-def _sizes(graph: Graph, num_devices: int, dtype: DType, max_length: int) -> tuple[int, int, int]:
+def _forms(graph: Graph) -> list[tuple[_Demand, int]]:
+    """One demand of each form, and how many there are of it."""
+    counts: Counter[Hashable] = Counter()
+    first: dict[Hashable, _Demand] = {}
+    for demand in _demands(graph):
+        counts[demand.form] += 1
+        first.setdefault(demand.form, demand)
+    return [(demand, counts[form]) for form, demand in first.items()]
+
+
+def _sizes(
+    graph: Graph, forms: Sequence[tuple[_Demand, int]], num_devices: int, dtype: DType, max_length: int
+) -> tuple[int, int, int]:
+    """Bytes of parameters, caches and host buffer of one device."""
     partition = _partition(graph, num_devices, max_length, AT_ONCE)
     layout = _Layout(graph, partition, dtype, max_length, segments=False)
-    sizes = {"parameter": 0, "cache": 0, "io": 0}
-    for region in layout.regions():
-        kind = "parameter" if region.is_parameter else "io" if region.kind == "io" else "cache"
-        sizes[kind] += (region.end - region.begin) * CHANNELS
-    return sizes["parameter"], sizes["cache"], sizes["io"]
+    parameters = sum(layout.size(layout.region(demand)) * count for demand, count in forms)
+    caches = sum(layout.size(layout.cache(kind, layer)) for layer in _cached_layers(graph) for kind in _CACHES)
+    return parameters * CHANNELS, caches * CHANNELS, layout.size(layout.host()) * CHANNELS
 
 
 def _partition(graph: Graph, num_devices: int, max_length: int, chunks: Chunks) -> Partition:
-    hidden = max(shape.size for shape in graph.shapes.values() if shape.spread is Spread.VECTOR)
-    for node in graph.nodes:
-        if node.op == "linear" and graph.shapes[node.outputs[0]].spread is Spread.CACHE:
-            hidden = graph.shapes[node.inputs[0]].size
-            break
+    reader = next(n for n in graph.nodes if n.op == "linear" and graph.shapes[n.outputs[0]].spread is Spread.CACHE)
+    hidden = graph.shapes[reader.inputs[0]].size
     return choose_partition(graph.heads, num_devices, hidden, max_length, chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """A parameter and the first node that reads it.
+
+    Attributes:
+        table: whether it is read row by row.
+        form: equal for demands whose regions differ in name, source and address only.
+    """
+
+    parameter: Parameter
+    node: Node
+    table: bool
+    form: Hashable
+
+
+def _demands(graph: Graph) -> tuple[_Demand, ...]:
+    """Every parameter that needs a region, in the order of first use."""
+    parameters = {parameter.name: parameter for parameter in graph.parameters}
+    seen: set[tuple[str, bool]] = set()
+    found = []
+    for node in graph.nodes:
+        if not node.parameters:
+            continue
+        replicated = node.op in (*_REPLICATED, "norm", "add_norm")
+        use = (graph.shapes[node.outputs[0]], replicated, node.text("index") == "position")
+        for role, name in node.parameters:
+            table = role in ("table", "long")
+            if (name, table) not in seen:
+                seen.add((name, table))
+                each = parameters[name]
+                kept = (each.kind, each.shape, each.first_row, each.cut, each.generated is None)
+                found.append(_Demand(each, node, table, (table, use, kept)))
+    return tuple(found)
+
+
+def _cached_layers(graph: Graph) -> list[int]:
+    return [node.integer("layer") for node in graph.nodes if node.op == "write_key"]
 
 
 class _Layout:
@@ -165,28 +217,31 @@ class _Layout:
         self.itemsize = dtype.itemsize
         self.max_length = max_length
         self.with_segments = segments
-        self.parameters = {parameter.name: parameter for parameter in graph.parameters}
         self.address = 0
+        self._forms: dict[Hashable, Region] = {}
 
     def regions(self) -> Iterator[Region]:
-        seen: set[str] = set()
-        layers: list[int] = []
-        for node in self.graph.nodes:
-            for role, name in node.parameters:
-                parameter = self.parameters[name]
-                table = role in ("table", "long")
-                region_name = table_region_name(name) if table else name
-                if region_name in seen:
-                    continue
-                seen.add(region_name)
-                yield self._table(parameter, node) if table else self._rows(parameter, node, role)
-            if node.op == "write_key":
-                layers.append(node.integer("layer"))
-        for layer in layers:
-            yield self._cache("key", layer)
-            yield self._cache("value", layer)
+        for demand in _demands(self.graph):
+            yield self._place(self.region(demand))
+        for layer in _cached_layers(self.graph):
+            for kind in _CACHES:
+                yield self._place(self.cache(kind, layer))
+        yield self._place(self.host())
+
+    def region(self, demand: _Demand) -> Region:
+        """The region of a parameter, at no address yet."""
+        form = self._forms.get(demand.form)
+        if form is None:
+            build = self._table if demand.table else self._rows
+            form = self._forms[demand.form] = build(demand.parameter, demand.node)
+        name = demand.parameter.name
+        name = table_region_name(name) if demand.table else name
+        return replace(form, name=name, source=demand.parameter.source)
+
+    def host(self) -> Region:
+        """The host buffer."""
         size = HostLayout(self.max_length, self.graph.vocab_size).size_bytes
-        yield self._place(Region(HOST_REGION, "io", 0, 0, "host", 1, size))
+        return Region(HOST_REGION, "io", 0, 0, "host", 1, size)
 
     def _table(self, parameter: Parameter, node: Node) -> Region:
         source_rows, width = parameter.shape
@@ -194,7 +249,7 @@ class _Layout:
         if parameter.generated is not None or node.text("index") == "position":
             rows = min(rows, self.max_length)
         shape = self.graph.shapes[node.outputs[0]]
-        replicated = node.op in ("rotary", "number")
+        replicated = node.op in _REPLICATED
         cols = width if replicated else self.partition.local_size(shape)
         everywhere = [Run(device, 0, 0, width) for device in range(self.partition.num_devices)]
         segments = [
@@ -202,11 +257,9 @@ class _Layout:
             for run in (everywhere if replicated else self.partition.runs(shape))
             if self.with_segments
         ]
-        name = table_region_name(parameter.name)
-        region = Region(name, parameter.kind, 0, 0, "embed", rows, cols, 0, 1, parameter.source, tuple(segments))
-        return self._place(region)
+        return Region("", parameter.kind, 0, 0, "embed", rows, cols, 0, 1, segments=tuple(segments))
 
-    def _rows(self, parameter: Parameter, node: Node, role: str) -> Region:
+    def _rows(self, parameter: Parameter, node: Node) -> Region:
         cols = parameter.shape[1] if len(parameter.shape) == 2 else 1
         stride = cols if cols == 1 else self._padded(cols)
         shape = self.graph.shapes[node.outputs[0]]
@@ -221,8 +274,7 @@ class _Layout:
             for offset, source, count in pieces:
                 segments.append(Segment(run.device, local + offset, 0, source, 0, count, cols))
         kind = parameter.kind if parameter.kind != "embedding" else "weight"
-        region = Region(parameter.name, kind, 0, 0, "rows", rows, cols, stride, 1, parameter.source, tuple(segments))
-        return self._place(region)
+        return Region("", kind, 0, 0, "rows", rows, cols, stride, 1, segments=tuple(segments))
 
     def _gaps(self, shape: Shape, cols: int) -> tuple[dict[int, int], int]:
         """For the first element of each chunk how much further behind its row lies, and the number of rows."""
@@ -241,26 +293,31 @@ class _Layout:
         else:
             yield from self.partition.runs(shape)
 
-    def _cache(self, kind: str, layer: int) -> Region:
+    def cache(self, kind: str, layer: int) -> Region:
+        """The key or value cache of a layer."""
         width = self.partition.heads.head_dim
         rows, cols = (self.max_length, width) if kind == "key" else (width, self.max_length)
         source = SourceRef(f"cache.{layer}", "", layer)
         name = cache_region_name(kind, layer)
         heads = self.partition.local_kv_heads
-        return self._place(Region(name, kind, 0, 0, "rows", rows, cols, self._padded(cols), heads, source))
+        return Region(name, kind, 0, 0, "rows", rows, cols, self._padded(cols), heads, source)
 
     def _padded(self, cols: int) -> int:
         """Elements of a row that begins at a burst."""
         unit = BURST_BYTES // self.itemsize
         return -(-cols // unit) * unit
 
-    def _place(self, region: Region) -> Region:
-        """The region at the next address, with the bytes its fullest channel needs."""
+    def size(self, region: Region) -> int:
+        """Bytes of a region in its fullest channel, all heads together."""
         slots = -(-region.rows // CHANNELS)
         rows_bytes = slots * region.stride * self.itemsize
         used = rows_bytes if region.layout == "rows" else region.used_bytes(self.itemsize)
+        return -(-used // BURST_BYTES) * BURST_BYTES * region.heads
+
+    def _place(self, region: Region) -> Region:
+        """The region at the next address."""
         begin = self.address
-        self.address += -(-used // BURST_BYTES) * BURST_BYTES * region.heads
+        self.address += self.size(region)
         return replace(region, begin=begin, end=self.address)
 
 

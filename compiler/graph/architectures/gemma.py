@@ -28,13 +28,17 @@ from compiler.graph.decoder import Decoder, Layer
 _TANH = "gelu_pytorch_tanh"
 
 
-def gemma(config: CheckpointConfig, act_name: str = "hidden_act") -> Decoder:
-    """The first Gemma; the later ones add to it."""
+def gemma(config: CheckpointConfig) -> Decoder:
+    """The first Gemma."""
+    if config.fields.get("hidden_act") == "gelu":  # its first release said so and meant the tanh form
+        config = CheckpointConfig({**config.fields, "hidden_act": _TANH})
+    return _gemma(config, "hidden_act")
+
+
+def _gemma(config: CheckpointConfig, act_name: str) -> Decoder:
     if config.flag("use_bidirectional_attention", False):
         raise UnsupportedModelError("config.json: use_bidirectional_attention is true; only causal attention is known")
     bias = config.flag("attention_bias", False)
-    if config.fields.get(act_name) == "gelu":  # the first release said so and meant the tanh form
-        config = CheckpointConfig({**config.fields, act_name: _TANH})
     model = llama_like(
         config, rms(config, offset=1.0), act=_TANH, act_name=act_name, bias=bias, output_bias=bias, tied=True
     )
@@ -55,7 +59,7 @@ def gemma2(config: CheckpointConfig) -> Decoder:
             after_mlp="post_feedforward_layernorm",
         )
 
-    model = with_layers(gemma(config, "hidden_activation"), change)
+    model = with_layers(_gemma(config, "hidden_activation"), change)
     model = replace(model, logit_cap=_cap(config, "final_logit_softcapping"))
     return with_windows(model, read_windows(config, model.layers, lambda layer: layer % 2 == 0))
 
