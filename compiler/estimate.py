@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.dtypes import build_dtype
 from compiler.emulator.report import first_token_cycles, mean_token, what_binds
 from compiler.emulator.timing import Clock, TokenTime
 from compiler.errors import CapacityError, UsageError
@@ -31,6 +32,9 @@ class Estimate:
     Attributes:
         fits: whether the model does; without it the times are None.
         bytes_per_device: weights with padding, caches at max_length, host buffer.
+        weight_bytes: the parameters' share of them, padding and copies included.
+        kv_bytes: the caches' share.
+        padding_bytes: what the parameters take beyond an even share: padding, and what every device has for itself.
         smallest_fit: fewest devices that hold it, 0 for none.
         ms_per_token: mean over the generated tokens.
         ttft_ms: time to first token, the prompt fed token by token.
@@ -47,6 +51,9 @@ class Estimate:
     bytes_per_device: int
     capacity_bytes: int
     smallest_fit: int
+    weight_bytes: int = 0
+    kv_bytes: int = 0
+    padding_bytes: int = 0
     ms_per_token: float | None = None
     tokens_per_s: float | None = None
     ttft_ms: float | None = None
@@ -65,6 +72,7 @@ def estimate(
     """
     options = replace(options, max_length=_max_length(config, options, input_tokens, output_tokens))
     memory = plan_memory(config, options)
+    count = parameter_count(build_graph(CheckpointConfig(config)))
     found = Estimate(
         target=options.target,
         num_device=options.num_devices,
@@ -74,6 +82,9 @@ def estimate(
         bytes_per_device=memory.bytes_per_device,
         capacity_bytes=memory.capacity_bytes,
         smallest_fit=memory.smallest_fit,
+        weight_bytes=memory.weight_bytes,
+        kv_bytes=memory.kv_bytes,
+        padding_bytes=memory.weight_bytes - count * build_dtype(options.dtype).itemsize // options.num_devices,
     )
     if not memory.fits:
         return found

@@ -19,10 +19,11 @@ from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from compiler import __version__
+from compiler.checkpoint.config import CheckpointConfig
 from compiler.checkpoint.special_tokens import stop_tokens
 from compiler.errors import ArtifactError
 from compiler.events import Listener
-from compiler.graph.architectures import is_harmless
+from compiler.graph.architectures import build_graph, is_harmless
 from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
 from compiler.publish import ensure_writable
 from compiler.quantity import bytes_text, counted
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from compiler.artifacts.manifest import Manifest
     from compiler.checkpoint.converted import ConvertedModel
 
-__all__ = ["CompileOptions", "compile_model", "make_plan", "plan_memory"]
+__all__ = ["CompileOptions", "compile_model", "download_model", "make_plan", "plan_memory"]
 
 
 def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, listener: Listener) -> str:
@@ -73,6 +74,22 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
             _generate(folder, build, plan, options, params, report)
     return build
+
+
+def download_model(workspace: Workspace, model_id: str, options: CompileOptions, listener: Listener) -> None:
+    """Phase 0 as far as no device matters, and phase 1.
+
+    Raises:
+        HyperDexError: one line; a download that was begun goes on the next time.
+    """
+    report = Reporter(listener)
+    folder = workspace.model(model_id)
+    with report.phase(0, f"config.json of {model_id}"):
+        ensure_writable(folder.path)
+        graph = build_graph(CheckpointConfig(_read_config(folder, options, report)))
+        report.message(f"{graph.architecture}, {graph.num_layers} layers")
+    with lock(folder), report.phase(1, f"to {folder.ckpt}"):
+        _download(folder, options, report)
 
 
 def _read_config(folder: ModelFolder, options: CompileOptions, report: Reporter) -> Mapping[str, Any]:

@@ -21,11 +21,13 @@ from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
     CopyText,
     OpenCompile,
+    OpenFit,
     OpenGenerate,
     OpenInstructions,
     OpenJobs,
     OpenMemory,
     OpenRun,
+    StartDownload,
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.models import ModelsScreen
@@ -201,7 +203,25 @@ class HyperDexApp(App[None]):
         """Choices for a compile; takes the place of a run screen, so that Esc does not walk through old runs."""
         from hyperdex_tui.screens.compile import CompileScreen
 
-        self._replace("run", CompileScreen(self.prefix, self.launcher, JobSpec(message.model_id)))
+        spec = JobSpec(message.model_id)
+        if message.target:
+            spec = replace(spec, target=message.target, num_devices=message.num_devices)
+        self._replace("run", CompileScreen(self.prefix, self.launcher, spec))
+
+    def on_open_fit(self, message: OpenFit) -> None:
+        """Where a model fits."""
+        from hyperdex_tui.screens.fit import FitScreen
+
+        self.push_screen(FitScreen(self.prefix, message.model_id, message.words))
+
+    def on_start_download(self, message: StartDownload) -> None:
+        """Download and follow it."""
+        try:
+            job = self.launcher.download(message.model_id)
+        except OSError as error:
+            self.notify(f"cannot start the download: {error}", severity="error", markup=False)
+            return
+        self.post_message(OpenRun(job.model_id, job.job_id))
 
     def on_open_run(self, message: OpenRun) -> None:
         """Follow a job; takes the place of the compile screen that started it."""

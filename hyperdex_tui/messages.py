@@ -50,7 +50,26 @@ class LineEntered(Message):
 
 
 class OpenCompile(Message):
-    """Show the compile screen of a model."""
+    """Show the compile screen of a model, with a target and a number of devices when given."""
+
+    def __init__(self, model_id: str, target: str = "", num_devices: int = 0) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.target = target
+        self.num_devices = num_devices
+
+
+class OpenFit(Message):
+    """Show where a model, here or on the hub, fits; `words` are what its config says, when it is here."""
+
+    def __init__(self, model_id: str, words: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.words = words
+
+
+class StartDownload(Message):
+    """Download a checkpoint and nothing more."""
 
     def __init__(self, model_id: str) -> None:
         super().__init__()

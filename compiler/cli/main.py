@@ -26,6 +26,7 @@ from compiler.sanitize import one_line
 COMMANDS: dict[str, str] = {
     "run": "The classic interactive session: asks, then compiles.",
     "compile": "Compile a model: phases 0-4.",
+    "download": "Download a checkpoint and nothing more.",
     "models": "What is in the prefix: phases, builds, sizes, stale or not.",
     "estimate": "What N devices will give, from config.json alone.",
     "disasm": "Listing of a build's program.",

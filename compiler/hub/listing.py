@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compiler.checkpoint.model_card import CARD_NAME
 from compiler.checkpoint.small_files import SMALL_NAMES
 from compiler.errors import HubError, UnsupportedModelError, UsageError
-from compiler.hub.card import CARD_NAME
 from compiler.hub.client import Client
 from compiler.hub.record import Digest, HubFile
 from compiler.hub.refusals import Request, malformed

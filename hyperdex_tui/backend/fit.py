@@ -7,21 +7,21 @@ of a model that is not here yet.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.errors import HyperDexError, UnsupportedModelError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace
+from hyperdex_tui.backend.child import ask_compiler
 from hyperdex_tui.backend.inventory import read_json
 from hyperdex_tui.backend.jobs import JobSpec
 
 DEVICE_COUNTS = (1, 2, 4, 8)
+FIT_COUNTS = (1, 2, 4, 8, 16, 32)
+"""Device counts of the table over all targets."""
 
 _PROMPT_TOKENS, _NEW_TOKENS = 32, 2016
 """The text an estimate is for: that of the published measurements, or what the model allows."""
@@ -37,6 +37,7 @@ class FitRow:
         total_bytes: both and the host buffer.
         ms_per_token: estimated, None while unknown.
         note: why this count is impossible, "" when it is not.
+        padding_bytes: the part of weight_bytes beyond an even share.
     """
 
     num_devices: int
@@ -46,6 +47,8 @@ class FitRow:
     capacity_bytes: int = 0
     ms_per_token: float | None = None
     note: str = ""
+    target: str = ""
+    padding_bytes: int = 0
 
     @property
     def fits(self) -> bool:
@@ -61,6 +64,7 @@ class FitPlan:
         smallest_fit: fewest devices that hold the model, 0 when unknown or none does.
         is_problem: whether `note` says that the model cannot be compiled at all.
         tokens: length of the text that ms_per_token is for, 0 without estimates.
+        max_length: tokens the caches are counted for, 0 when unknown.
     """
 
     rows: tuple[FitRow, ...] = ()
@@ -68,6 +72,7 @@ class FitPlan:
     smallest_fit: int = 0
     is_problem: bool = False
     tokens: int = 0
+    max_length: int = 0
 
 
 def config_file(prefix: Path, model_id: str) -> Path | None:
@@ -130,32 +135,57 @@ async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tupl
         return plan
     config = config_file(prefix, spec.model_id)
     tokens = _text_length(config, spec)
-    command = [sys.executable, "-m", "compiler", "estimate", str(config.absolute()) if config else spec.model_id]
+    command = ["estimate", str(config.absolute()) if config else spec.model_id]
     command += ["--prefix", str(prefix.absolute()), "--num-device", ",".join(map(str, counts)), "--json"]
     command += ["--target", spec.target, "--dtype", spec.dtype]
     command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
     command += ["--max-length", str(spec.max_length)] if spec.max_length else []
-    output, complaint = await _run(command)
-    found = _estimates(output)
+    answer = await ask_compiler(*command)
+    found, complaint = _estimates(answer.output), answer.complaint
     if plan.rows:
         rows = tuple(replace(row, ms_per_token=_number(found, row.num_devices, "ms_per_token")) for row in plan.rows)
         return replace(plan, rows=rows, tokens=sum(tokens)) if found else replace(plan, note=complaint)
     if not found:
         return FitPlan(note=f"no config.json here; {complaint or 'the hub gave none'}")
     return FitPlan(
-        tuple(
-            FitRow(
-                count,
-                total_bytes=int(_number(found, count, "bytes_per_device") or 0),
-                capacity_bytes=int(_number(found, count, "capacity_bytes") or 0),
-                ms_per_token=_number(found, count, "ms_per_token"),
-            )
-            for count in counts
-            if count in found
-        ),
+        tuple(_estimated_row(found, count, spec.target) for count in counts if count in found),
         smallest_fit=int(_number(found, counts[0], "smallest_fit") or 0),
         tokens=sum(tokens),
     )
+
+
+async def estimate_fit(prefix: Path, model_id: str, target: str, counts: tuple[int, ...]) -> FitPlan:
+    """Rows of one target for a model here or at the hub, all of them estimated by a child."""
+    config = config_file(prefix, model_id)
+    spec = JobSpec(model_id, target=target)
+    tokens = _text_length(config, spec)
+    command = ["estimate", str(config.absolute()) if config else model_id, "--prefix", str(prefix.absolute())]
+    command += ["--num-device", ",".join(map(str, counts)), "--target", target, "--json"]
+    command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
+    answer = await ask_compiler(*command)
+    found = _estimates(answer.output)
+    if not found:
+        return FitPlan(note=answer.complaint or "no estimate, and no reason given", is_problem=True)
+    rows = tuple(_estimated_row(found, count, target) for count in counts if count in found)
+    length = int(_number(found, counts[0], "max_length") or 0)
+    return FitPlan(rows, smallest_fit=_bytes(found, counts[0], "smallest_fit"), tokens=sum(tokens), max_length=length)
+
+
+def _estimated_row(found: dict[int, dict[str, object]], count: int, target: str) -> FitRow:
+    return FitRow(
+        count,
+        _bytes(found, count, "weight_bytes"),
+        _bytes(found, count, "kv_bytes"),
+        _bytes(found, count, "bytes_per_device"),
+        _bytes(found, count, "capacity_bytes"),
+        _number(found, count, "ms_per_token"),
+        target=target,
+        padding_bytes=_bytes(found, count, "padding_bytes"),
+    )
+
+
+def _bytes(found: dict[int, dict[str, object]], count: int, name: str) -> int:
+    return int(_number(found, count, name) or 0)
 
 
 def _text_length(config: Path | None, spec: JobSpec) -> tuple[int, int]:
@@ -167,29 +197,6 @@ def _text_length(config: Path | None, spec: JobSpec) -> tuple[int, int]:
     limit = limit if limit > 1 else _PROMPT_TOKENS + _NEW_TOKENS
     prompt = min(_PROMPT_TOKENS, limit // 2)
     return prompt, min(_NEW_TOKENS, limit - prompt)
-
-
-async def _run(command: list[str]) -> tuple[bytes, str]:
-    """Output of a child and its last complaint."""
-    import compiler
-
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        cwd=Path(compiler.__file__).parent.parent,
-    )
-    try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    words = errors.decode("utf-8", "replace").strip().splitlines()
-    return output, one_line(words[-1].removeprefix("hyperdex: error: "), 300) if words else ""
 
 
 def _estimates(output: bytes) -> dict[int, dict[str, object]]:

@@ -10,15 +10,18 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compiler.checkpoint.model_card import read_card
 from compiler.errors import HyperDexError
 from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
 from compiler.staleness import CheckpointState, checkpoint_state, stale_build
 from compiler.workspace import ModelFolder, Workspace, parse_build_name
 from hyperdex_tui.backend.jobs import running_job
+from hyperdex_tui.backend.words import config_dtype, config_words, weights_of
 
 DEMO_ID = "hyperdex/demo"
 _JSON_LIMIT = 64 << 20
+_BUNDLED = "bundled with the app: needs no network, compiles in seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class ModelEntry:
         bundled: not in the prefix yet; ships with the compiler.
         note: what is wrong with it, "" when nothing is.
         job: id of the compile that works on it now, "" when none does.
+        words: what its config says, in plain words.
+        parameters, dtype: of its weights; 0 and "" when unknown.
+        licence: as its card says, "" when it does not.
+        is_gated: whether the hub asks for an agreement before access, as its card says.
     """
 
     model_id: str
@@ -71,16 +78,41 @@ class ModelEntry:
     bundled: bool = False
     note: str = ""
     job: str = ""
+    words: tuple[str, ...] = ()
+    parameters: int = 0
+    dtype: str = ""
+    licence: str = ""
+    is_gated: bool = False
 
 
 def read_inventory(prefix: Path) -> tuple[ModelEntry, ...]:
     """Every model of the prefix, the demo included."""
     found = [read_model(folder) for folder in Workspace(prefix).models()]
     if all(entry.model_id != DEMO_ID for entry in found):
-        summary = "bundled with the app: needs no network, compiles in seconds"
-        demo = ModelEntry(DEMO_ID, (True, True, False, False, False), 0, summary=summary, bundled=True)
-        found.append(replace(demo, job=running_job(Workspace(prefix).model(DEMO_ID))))
+        found.append(_bundled(Workspace(prefix).model(DEMO_ID)))
     return tuple(sorted(found, key=lambda entry: entry.model_id))
+
+
+def _bundled(folder: ModelFolder) -> ModelEntry:
+    """The demo before it is in the prefix, as its packaged files say."""
+    from compiler.demo import demo_folder
+
+    demo = ModelEntry(DEMO_ID, (True, True, False, False, False), 0, summary=_BUNDLED, bundled=True)
+    try:
+        place = demo_folder()
+    except HyperDexError as error:
+        return replace(demo, note=str(error))
+    config, _ = read_json(place / "config.json")
+    parameters, dtype = weights_of(place)
+    return replace(
+        demo,
+        architecture=_architecture(config),
+        job=running_job(folder),
+        words=config_words(config),
+        parameters=parameters,
+        dtype=dtype,
+        licence=read_card(place).licence,
+    )
 
 
 def read_model(folder: ModelFolder) -> ModelEntry:
@@ -97,18 +129,33 @@ def read_model(folder: ModelFolder) -> ModelEntry:
         any(build.has_param for build in builds),
         any(build.has_inst for build in builds),
     )
-    architectures = config.get("architectures")
-    architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    card = read_card(folder.ckpt)
+    parameters, dtype = weights_of(folder.ckpt)
     return ModelEntry(
         folder.model_id,
         phases,
         folder_bytes(folder.ckpt) + sum(build.bytes for build in builds),
         builds,
-        one_line(architecture, 60),
-        _summary(config),
+        _architecture(config),
         note=note or damage,
         job=running_job(folder),
+        words=config_words(config),
+        parameters=parameters,
+        dtype=dtype or config_dtype(config),
+        licence=card.licence,
+        is_gated=card.is_gated,
     )
+
+
+def delete_build(prefix: Path, model_id: str, build: str) -> int:
+    """Delete a build; bytes freed.
+
+    Raises:
+        HyperDexError: it is gone, somebody compiles the model, or the folder cannot be removed.
+    """
+    from compiler.removal import remove_builds
+
+    return sum(size.bytes for size in remove_builds(Workspace(prefix).model(model_id), [build]))
 
 
 def folder_bytes(path: Path) -> int:
@@ -145,19 +192,9 @@ def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> 
     )
 
 
-_FACTS: tuple[tuple[str, str], ...] = (
-    ("num_hidden_layers", "layers"),
-    ("hidden_size", "hidden"),
-    ("num_attention_heads", "heads"),
-    ("num_key_value_heads", "KV heads"),
-    ("vocab_size", "tokens in the vocabulary"),
-    ("max_position_embeddings", "positions"),
-)
-
-
-def _summary(config: dict[str, object]) -> str:
-    parts = [f"{config[name]:,} {word}" for name, word in _FACTS if isinstance(config.get(name), int)]
-    return ", ".join(parts)
+def _architecture(config: dict[str, object]) -> str:
+    names = config.get("architectures")
+    return one_line(str(names[0]), 60) if isinstance(names, list) and names else ""
 
 
 def _names(path: Path) -> frozenset[str]:

@@ -108,6 +108,15 @@ class Launcher:
         """
         return self.launch(spec.model_id, lambda path: spec.command(self.prefix, path))
 
+    def download(self, model_id: str) -> JobFile:
+        """Start a download without a compile.
+
+        Raises:
+            OSError: the prefix cannot be written or the process cannot be started.
+        """
+        command = [sys.executable, "-m", "compiler", "download", model_id, "--prefix", str(self.prefix), "--events"]
+        return self.launch(model_id, lambda path: [*command, "--job", str(path)])
+
     def launch(self, model_id: str, command: Callable[[Path], list[str]]) -> JobFile:
         """Start `command(job file)` in a session of its own."""
         import compiler

@@ -9,7 +9,10 @@ from textual.binding import BindingType
 from textual.screen import ModalScreen
 
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.widgets.painted import Pane, line
+from hyperdex_tui.widgets.painted import Pane, line, line_width
+
+_MARGIN = 6
+"""Cells of border and padding around the text."""
 
 
 class AskScreen(ModalScreen[bool]):
@@ -33,7 +36,9 @@ class AskScreen(ModalScreen[bool]):
         if self._consequence:
             lines.append(line((self._consequence, "dim")))
         lines += [line(""), line(("y", "accent"), " yes    ", ("n", "accent"), " no")]
-        self.query_one("#question", Pane).show(lines)
+        pane = self.query_one("#question", Pane)
+        pane.styles.width = max(line_width(spans) for spans in lines) + _MARGIN
+        pane.show(lines)
 
     def action_yes(self) -> None:
         """Yes."""

@@ -10,12 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from compiler.errors import HyperDexError
-from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry, read_inventory
+from compiler.quantity import bytes_text
+from hyperdex_tui.backend.hub_search import LEAST_LETTERS, offline_reason, search_hub
+from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry, delete_build, read_inventory
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
     LineChanged,
     LineEntered,
     OpenCompile,
+    OpenFit,
     OpenGenerate,
     OpenInstructions,
     OpenJobs,
@@ -23,14 +26,21 @@ from hyperdex_tui.messages import (
     OpenRun,
     RowChosen,
     RowMoved,
+    StartDownload,
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.state import Place
-from hyperdex_tui.widgets.model_list import ModelList
-from hyperdex_tui.widgets.painted import Line, Pane, line
+from hyperdex_tui.widgets.model_detail import ModelDetail
+from hyperdex_tui.widgets.model_list import HubAnswer, ModelList
 
 _WATCH_S = 1.0
 """Seconds until the prefix is read again while a compile works in it."""
+
+_SETTLE_S = 0.3
+"""Rest in the typing after which the hub is asked."""
+
+_TALL = 36
+"""Rows of a terminal from which the detail is taller."""
 
 
 class ModelsScreen(AppScreen):
@@ -52,12 +62,18 @@ class ModelsScreen(AppScreen):
         self._select = model_id
         self._is_asked = is_asked
         self._models: tuple[ModelEntry, ...] = ()
+        self._hub: HubAnswer | None = None
         self.view_filter = filter_text
 
     def compose_body(self) -> ComposeResult:
         """List and detail."""
         yield ModelList()
-        yield Pane(id="model-detail", classes="detail")
+        yield ModelDetail()
+
+    def on_resize(self) -> None:
+        """A tall terminal has room for every sentence."""
+        self.query_one(ModelDetail).styles.height = 12 if self.size.height >= _TALL else 6
+        self.call_after_refresh(self._show_detail)
 
     def on_screen_resume(self) -> None:
         """Read the prefix whenever the screen comes to the front."""
@@ -72,60 +88,55 @@ class ModelsScreen(AppScreen):
             self.action_rescan()
 
     async def _scan(self) -> None:
-        models = await asyncio.to_thread(read_inventory, self._prefix)
-        self._models = models
+        self._models = models = await asyncio.to_thread(read_inventory, self._prefix)
         if any(model.job for model in models):  # look again until it is done; otherwise nothing ticks
             self.set_timer(_WATCH_S, self._watch)
-        listing = self.query_one(ModelList)
-        listing.show(models, self.view_filter)
+        self._show()
         if self._select:
             wanted, self._select = self._select, ""
-            if not listing.select(wanted) and self._is_asked:
+            if not self.query_one(ModelList).select(wanted) and self._is_asked:
                 self.say(f"{wanted} is not here yet: choose how to compile it")
                 self.post_message(OpenCompile(wanted))
+
+    def _show(self) -> None:
+        hub = self._hub if self.view_filter.strip() else None
+        self.query_one(ModelList).show(self._models, self.view_filter, hub)
+        self._show_detail()
+        self.note(f"find {self.view_filter}; Esc shows all" if self.view_filter else f"prefix {self._prefix}")
+
+    def _set_filter(self, text: str) -> None:
+        """Show what matches here at once, and ask the hub once the typing rests."""
+        self.view_filter, self._hub = text, None
+        self.run_worker(self._search(text.strip()), exclusive=True, group="hub")  # ends the search before
+        self._show()
+
+    async def _search(self, words: str) -> None:
+        if len(words) < LEAST_LETTERS:
+            return
+        await asyncio.sleep(_SETTLE_S)
+        try:
+            if reason := await asyncio.to_thread(offline_reason):
+                self._hub = HubAnswer(message=reason, is_problem=True)
+            else:
+                self._hub = HubAnswer(message=f"searching for {words} …")
+                self._show()
+                self._hub = HubAnswer(await search_hub(words), is_done=True)
+        except HyperDexError as error:
+            self._hub = HubAnswer(message=str(error), is_problem=True)
+        self._show()
 
     @property
     def place(self) -> Place:
         """The model under the cursor, and the filter."""
-        model = self.query_one(ModelList).current_model
-        return Place(self.scope, model.model_id if model is not None else "", "", self.view_filter)
+        return Place(self.scope, self.query_one(ModelList).current_id, "", self.view_filter)
 
     def on_row_moved(self, event: RowMoved) -> None:
         """Show the details of the row."""
-        self.query_one("#model-detail", Pane).show(self._detail())
+        self._show_detail()
 
-    def _detail(self) -> list[Line]:
+    def _show_detail(self) -> None:
         listing = self.query_one(ModelList)
-        entry, model = listing.current, listing.current_model
-        if entry is None or model is None:
-            return []
-        lines: list[Line] = [line((model.model_id, "strong"), (f"  {model.architecture}", "dim"))]
-        if model.summary:
-            lines.append(line((model.summary, "text")))
-        if model.note:
-            lines.append(line(("✗ " + model.note, "bad")))
-        if isinstance(entry, BuildEntry):
-            devices = "1 device" if entry.num_devices == 1 else f"{entry.num_devices} devices"
-            tokens = f", {entry.max_length:,} tokens" if entry.max_length else ""
-            lines.append(
-                line(("build ", "dim"), (entry.name, "accent"), f"  {entry.target}, {devices}, {entry.dtype}{tokens}")
-            )
-            if entry.stale:
-                lines.append(line(("! stale: " + entry.stale, "warn"), "; press c to compile again"))
-        lines.append(self._next_step(entry))
-        if len(self._models) == 1 and model.bundled:
-            lines.append(line("Any other model: ", ("a", "accent"), " and its id on the Hugging Face Hub"))
-        return lines
-
-    def _next_step(self, entry: ModelEntry | BuildEntry) -> Line:
-        build = self.query_one(ModelList).current_build
-        if build is not None and build.complete:
-            return line(
-                ("i", "accent"), " instructions   ", ("m", "accent"), " memory map   ", ("p", "accent"), " prompt it"
-            )
-        if isinstance(entry, BuildEntry):
-            return line(("c", "accent"), " compiles it to the end")
-        return line("No build yet: ", ("c", "accent"), " chooses devices and compiles")
+        self.query_one(ModelDetail).show_entry(listing.current, listing.current_model, listing.current_build)
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter."""
@@ -143,9 +154,47 @@ class ModelsScreen(AppScreen):
 
     def action_compile(self) -> None:
         """Choose devices and compile."""
+        if model_id := self.query_one(ModelList).current_id:
+            self.post_message(OpenCompile(model_id))
+
+    def action_fit(self) -> None:
+        """Every target with one to many devices."""
+        listing = self.query_one(ModelList)
+        if model_id := listing.current_id:
+            model = listing.current_model
+            self.post_message(OpenFit(model_id, model.words if model is not None else ()))
+
+    def action_download(self) -> None:
+        """The checkpoint alone."""
         model = self.query_one(ModelList).current_model
-        if model is not None:
-            self.post_message(OpenCompile(model.model_id))
+        if model is not None and model.job:
+            self.say("a compile of this model is at work: Enter follows it", "warning")
+        elif model_id := self.query_one(ModelList).current_id:
+            self.post_message(StartDownload(model_id))
+
+    def action_delete(self) -> None:
+        """Ask, naming sizes, then delete a build."""
+        entry = self.query_one(ModelList).current
+        if not isinstance(entry, BuildEntry):
+            self.say("put the cursor on a build to delete it", "warning")
+            return
+        from hyperdex_tui.screens.ask import AskScreen
+
+        question = f"Delete build {entry.name} of {entry.model_id}?"
+        freed = f"Frees {bytes_text(entry.bytes)}. The checkpoint stays; compiling makes it again."
+        self.app.push_screen(AskScreen(question, freed), lambda sure: self._delete(entry) if sure else None)
+
+    def _delete(self, entry: BuildEntry) -> None:
+        self.run_worker(self._remove(entry), group="delete")
+
+    async def _remove(self, entry: BuildEntry) -> None:
+        try:
+            freed = await asyncio.to_thread(delete_build, self._prefix, entry.model_id, entry.name)
+        except HyperDexError as error:
+            self.say(str(error), "error")
+        else:
+            self.say(f"deleted {entry.name} of {entry.model_id}: {bytes_text(freed)} freed")
+        self.action_rescan()
 
     def _with_build(self) -> BuildEntry | None:
         build = self.query_one(ModelList).current_build
@@ -174,8 +223,8 @@ class ModelsScreen(AppScreen):
         self.post_message(OpenJobs())
 
     def action_filter(self) -> None:
-        """Type a filter."""
-        self.open_prompt("filter", "filter ", self.view_filter, "part of a model id")
+        """Type a part of a name."""
+        self.open_prompt("filter", "find ", self.view_filter, "part of a model id, here and on the hub")
 
     def action_add(self) -> None:
         """Type a model id."""
@@ -184,8 +233,7 @@ class ModelsScreen(AppScreen):
     def on_line_changed(self, event: LineChanged) -> None:
         """Filter while typing."""
         if event.purpose == "filter":
-            self.view_filter = event.text
-            self.query_one(ModelList).show(self._models, event.text)
+            self._set_filter(event.text)
 
     def on_line_entered(self, event: LineEntered) -> None:
         """Keep the filter, or open the compile screen of the typed model."""
@@ -204,6 +252,5 @@ class ModelsScreen(AppScreen):
         """Clear the filter."""
         if not self.view_filter:
             return False
-        self.view_filter = ""
-        self.query_one(ModelList).show(self._models, "")
+        self._set_filter("")
         return True

@@ -70,7 +70,7 @@ async def test_a_job_started_elsewhere_is_followed_live(make_app: MakeApp, prefi
         assert "▶ running" in text(app)
         write_job(job.path, Progress(2, 2.0, 1 << 20, 4 << 20, "bytes", float(1 << 19)))
         await until(pilot, lambda: "25 %" in text(app))
-        assert "6.0 s left" in text(app) and "512 KiB/s" in text(app)
+        assert "6.0 s left" in text(app) and "524.3 kB/s" in text(app)
         write_job(job.path, PhaseFinished(2, 8.0), JobFinished(-1, 8.1, "u55c-1x"))
         await until(pilot, lambda: "✓ compiled u55c-1x" in text(app))
 
@@ -150,12 +150,12 @@ async def test_a_model_at_work_says_so_until_it_is_done(make_app: MakeApp, built
         app = make_app()
         async with app.run_test(size=SIZE) as pilot:
             await settle(pilot)
-            assert "▶ compiling" in text(app)
+            assert "▶ at work" in text(app)
             await press(pilot, "enter")
             assert isinstance(app.screen, RunScreen)
             await press(pilot, "escape")
             write_job(job.path, JobFinished(-1, 8.1, "u55c-1x"))
-            await until(pilot, lambda: "▶ compiling" not in text(app))
+            await until(pilot, lambda: "▶ at work" not in text(app))
     finally:
         child.kill()
         child.wait()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.checkpoint.model_card import Card, parse_card, read_card
 from compiler.demo import demo_folder
-from compiler.hub.card import Card, parse_card, read_card
 
 
 @pytest.mark.parametrize(
