@@ -17,6 +17,8 @@ from compiler.source import SourceRef
 from compiler.workspace import ModelFolder, Workspace
 
 LAYERS = 4
+WEIGHT_BYTES = 4_000_000
+"""Size of a build's weights: large enough that the screen does not tell the sizes of its manifests."""
 MODEL = "example/tiny"
 BUILD = "u55c-1x"
 
@@ -39,6 +41,7 @@ def make_model(prefix: Path, model_id: str = MODEL, build: str = BUILD, layers: 
     manifest = Manifest("param", "0.1.0", model_id, "main", "u55c", 1, FLOAT16, 256, "f" * 64, "c" * 64)
     folder.param(build).mkdir(parents=True)
     write_param_manifest(folder.param(build), manifest, make_map(layers), ())
+    (folder.param(build) / "weights.bin").write_bytes(bytes(WEIGHT_BYTES))
     folder.inst(build).mkdir(parents=True)
     instructions, debug = make_program(layers)
     inst = Manifest(

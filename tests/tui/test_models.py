@@ -136,7 +136,7 @@ async def test_a_build_is_deleted_after_a_yes_and_only_then(make_app: MakeApp, b
         await press(pilot, "x")
         assert "put the cursor on a build" in text(app)
         await press(pilot, "j", "x")
-        assert f"Delete build {BUILD} of {MODEL}?" in text(app) and "Frees 7.8 kB" in text(app)
+        assert f"Delete build {BUILD} of {MODEL}?" in text(app) and "Frees 4.0 MB" in text(app)
         await press(pilot, "n")
         assert built.builds() == (BUILD,)
         await press(pilot, "x", "y")
