@@ -8,6 +8,8 @@ results do not depend on the number of devices or on how work is batched.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,27 @@ from compiler.rounding import round_to
 Vector = NDArray[np.float32]
 
 LANES = 16
-"""Running sums of a dot product: column c is added to sum c % LANES."""
+"""Running sums of every reduction: element i is added to sum i % LANES."""
+
+EXP_LOWEST = -87.0
+"""Below, the exponential counts as 0: its last 38 decades are no loss, and subnormal numbers never arise."""
+
+LOG2_E = float(np.float32(1.4426950408889634))
+LN2_HIGH = 0.693359375
+LN2_LOW = float(np.float32(-2.12194440e-4))
+"""ln 2 in two parts: a whole number up to 2**15 times the first one is exact."""
+
+ROUND_TO_WHOLE = 12582912.0
+"""1.5 * 2**23: added to a small number it leaves the nearest whole number in the lowest bits."""
+
+EXP_POLYNOMIAL = tuple(
+    float(np.float32(value))
+    for value in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+)
+"""exp(r) = 1 + r + r * r * (polynomial in r, highest power first) for abs(r) <= ln(2) / 2.
+
+Source: S. Moshier, Cephes, expf.
+"""
 
 
 def dot_rows(matrix: Vector, vector: Vector) -> Vector:
@@ -36,14 +58,45 @@ def dot_rows(matrix: Vector, vector: Vector) -> Vector:
         [rows].
     """
     rows, cols = matrix.shape
-    groups = -(-cols // LANES)
-    products = np.zeros((rows, groups * LANES), dtype=np.float32)
+    products = np.zeros((rows, -(-cols // LANES) * LANES), dtype=np.float32)
     np.multiply(matrix, vector, out=products[:, :cols])
-    sums: Vector = np.add.reduce(products.reshape(rows, groups, LANES), axis=1, dtype=np.float32)
+    return _sum_of_groups(products)
+
+
+def total(values: Vector) -> Vector:
+    """Sum along the last axis, in the order of `dot_rows`."""
+    *outer, length = values.shape
+    padded = np.zeros((math.prod(outer), -(-length // LANES) * LANES), dtype=np.float32)
+    padded[:, :length] = values.reshape(-1, length)
+    return _sum_of_groups(padded).reshape(outer)
+
+
+def _sum_of_groups(padded: Vector) -> Vector:
+    """Sum of every row of [rows, groups * LANES]."""
+    sums: Vector = np.add.reduce(padded.reshape(padded.shape[0], -1, LANES), axis=1, dtype=np.float32)
     while sums.shape[1] > 1:
         half = sums.shape[1] // 2
         sums = sums[:, :half] + sums[:, half:]
     return sums[:, 0]
+
+
+def exp(x: Vector) -> Vector:
+    """The exponential of numbers up to 0, within one float32 unit; 0 below EXP_LOWEST.
+
+    Defined by its steps, each rounded once, and so the same on every processor.
+    """
+    one = np.float32
+    scaled = np.maximum(x, one(EXP_LOWEST))
+    shifted = scaled * one(LOG2_E) + one(ROUND_TO_WHOLE)
+    whole = shifted - one(ROUND_TO_WHOLE)
+    rest = scaled - whole * one(LN2_HIGH) - whole * one(LN2_LOW)
+    power = np.full_like(rest, EXP_POLYNOMIAL[0])
+    for coefficient in EXP_POLYNOMIAL[1:]:
+        power = power * rest + one(coefficient)
+    power = power * (rest * rest) + rest + one(1)
+    exponent = (shifted.view(np.uint32) << np.uint32(23)) + np.uint32(0x3F800000)
+    result: Vector = np.where(x < one(EXP_LOWEST), one(0), power * exponent.view(np.float32))
+    return result
 
 
 def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: int) -> Vector:
@@ -91,20 +144,20 @@ def softmax(
     greatest = scaled.max(axis=-1, keepdims=True)
     if sink is not None:
         greatest = np.maximum(greatest, sink)
-    powers = np.exp(scaled - greatest)
-    total = np.add.reduce(powers, axis=-1, keepdims=True)
+    powers = exp(scaled - greatest)
+    whole = total(powers)[..., None]
     if sink is not None:
-        total += np.exp(sink - greatest)
-    result: Vector = powers * (np.float32(1.0) / total)
+        whole = whole + exp(sink - greatest)
+    result: Vector = powers * (np.float32(1.0) / whole)
     return result
 
 
 def layernorm(vector: Vector, eps: float, weight: Vector | None, bias: Vector | None, of: Vector) -> Vector:
     """(a - mean) * (1 / sqrt(var + eps)) * weight + bias with mean and biased variance of `of`, usually a itself."""
     length = np.float32(of.shape[0])
-    mean = np.add.reduce(of) / length
+    mean = total(of) / length
     centred = of - mean
-    variance = np.add.reduce(centred * centred) / length
+    variance = total(centred * centred) / length
     if of is not vector:
         centred = vector - mean
     result: Vector = centred * (np.float32(1.0) / np.sqrt(variance + np.float32(eps)))
@@ -117,7 +170,7 @@ def layernorm(vector: Vector, eps: float, weight: Vector | None, bias: Vector | 
 
 def rmsnorm(vector: Vector, eps: float, weight: Vector | None, of: Vector) -> Vector:
     """a * (1 / sqrt(mean(of * of) + eps)) * weight; `of` is usually a itself."""
-    square = np.add.reduce(of * of) / np.float32(of.shape[0])
+    square = total(of * of) / np.float32(of.shape[0])
     result: Vector = vector * (np.float32(1.0) / np.sqrt(square + np.float32(eps)))
     if weight is not None:
         result *= weight
