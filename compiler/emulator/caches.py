@@ -51,7 +51,7 @@ class Cache:
 
     def forget(self) -> None:
         """Treat every position as never written."""
-        self.written = np.zeros_like(self.written)
+        self.written[:] = False  # in place: planned instructions keep its address
         self.version += 1
 
     def addresses(self, device: int, first: int) -> NDArray[np.int64]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.emulator.accesses import is_scalar
+from compiler.emulator.bound import BoundPlan
 from compiler.emulator.lanes import Lane
-from compiler.emulator.plan import BoundPlan, Plan, operands_of, pieces
+from compiler.emulator.plan import Plan, operands_of, pieces
 from compiler.emulator.schedule import Unplannable
 from compiler.emulator.semantics import SEMANTICS
 from compiler.emulator.state import State

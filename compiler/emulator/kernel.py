@@ -1,17 +1,16 @@
-"""Dot products at the speed of memory: the kernel of `kernel_ir`, compiled when first needed, on all cores.
+"""Native code: the products of `kernel_ir` and the tapes of `tape_ir`, compiled when first needed, on all cores.
 
-A table of tasks -> results in place. Where LLVM is missing, numpy computes
-the definition itself: slower, and the same bits. Tasks are raw addresses: the
-arrays behind them belong to whoever made the table and must outlive it.
+A table of tasks, or a tape -> results in place. Where LLVM is missing, numpy
+computes the products by their definition, slower and with the same bits, and
+there are no tapes. Tasks and rows are raw addresses: the arrays behind them
+belong to whoever made them and must outlive them.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
-import threading
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +20,8 @@ from numpy.typing import NDArray
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import Vector, dot_rows
 from compiler.emulator.kernel_ir import TASK_FIELDS, function_name, module_text
+from compiler.emulator.tape import FAULT_WORD, OPS, SHARED_WORDS, Rows
+from compiler.emulator.workers import Workers, thread_count
 from compiler.rounding import storage, to_float32
 
 Tasks = NDArray[np.int64]
@@ -29,7 +30,11 @@ Tasks = NDArray[np.int64]
 PARALLEL_PRODUCTS = 1 << 17
 """Below so many multiplications (some 20 us of one core) waking other cores costs more than it saves."""
 
+PARALLEL_TAPE_PRODUCTS = 1 << 22
+"""The same for a whole tape, at whose barriers the threads meet many times."""
+
 _Function = Callable[[int, int], None]
+_Interpreter = Callable[[int, int, int, int, int, int, int], int]
 _FIELDS = len(TASK_FIELDS)
 
 
@@ -67,6 +72,20 @@ RESULT = Task._fields.index("result")
 VECTOR_COUNT = Task._fields.index("vector_count")
 
 
+class TapeCode(NamedTuple):
+    """The compiled operations for one dtype.
+
+    Attributes:
+        operations: address by name.
+        run: the interpreter.
+        give_way: address of what it calls to let other threads run; 0: nothing.
+    """
+
+    operations: dict[str, int]
+    run: _Interpreter
+    give_way: int
+
+
 class Kernel:
     """The functions by dtype, and the threads that share a table's tasks.
 
@@ -78,13 +97,34 @@ class Kernel:
     def __init__(self, native: bool = True, threads: int | None = None) -> None:
         functions = _compile() if native else None
         self.native = functions is not None
-        self.threads = threads or _thread_count()
+        self.threads = threads or thread_count()
         self._functions: dict[int, _Function] = (  # by code: a DType's own hash costs as much as a small product
             functions
             if functions is not None
             else {dtype.code: _defined(dtype) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
         )
-        self._workers: list[_Worker] = []
+        self._workers = Workers()
+
+    def tape_code(self, dtype: DType) -> TapeCode | None:
+        """Operations and interpreter for builds of `dtype`; None without LLVM."""
+        return _tape_code(dtype) if self.native else None
+
+    def run_tape(self, code: TapeCode, rows: Rows, registers: NDArray[np.int64], products: int) -> bool:
+        """Execute a tape; False after a fault.
+
+        Args:
+            code: whose operations it names.
+            rows: the tape.
+            registers: of all lanes, [lanes, registers].
+            products: multiplications in it, to judge whether threads pay.
+        """
+        threads = self.threads if products >= PARALLEL_TAPE_PRODUCTS else 1
+        shared = np.zeros(SHARED_WORDS, dtype=np.int64)
+        common = rows.ctypes.data, len(rows), registers.ctypes.data, shared.ctypes.data
+        if threads == 1:
+            return code.run(*common, 0, 1, code.give_way) == 0
+        self._workers.run([partial(code.run, *common, thread, threads, code.give_way) for thread in range(threads)])
+        return not shared[FAULT_WORD]
 
     def parts(self, tasks: Tasks) -> list[tuple[int, int]]:
         """Split a table for the threads: (address, number of tasks) of each part; the table must stay where it is."""
@@ -102,61 +142,12 @@ class Kernel:
         function = self._functions[dtype.code]
         if len(parts) == 1:
             function(*parts[0])
-            return
-        while len(self._workers) < len(parts) - 1:
-            self._workers.append(_Worker())
-        busy = self._workers[: len(parts) - 1]
-        for worker, part in zip(busy, parts[1:], strict=True):
-            worker.start(function, part)
-        try:
-            if parts:
-                function(*parts[0])
-        finally:
-            for worker in busy:
-                worker.finish()
+        elif parts:
+            self._workers.run([partial(function, *part) for part in parts])
 
     def dot(self, dtype: DType, tasks: Tasks) -> None:
         """Compute a table once."""
         self.run(dtype, self.parts(tasks))
-
-
-class _Worker:
-    """A thread that computes one part at a time; ends with the process."""
-
-    def __init__(self) -> None:
-        self._ready, self._done = threading.Lock(), threading.Lock()
-        self._ready.acquire()
-        self._done.acquire()
-        self._job: tuple[_Function, tuple[int, int]] | None = None
-        threading.Thread(target=self._serve, daemon=True, name="hyperdex-kernel").start()
-
-    def start(self, function: _Function, part: tuple[int, int]) -> None:
-        """Begin; `finish` must follow."""
-        self._job = (function, part)
-        self._ready.release()
-
-    def finish(self) -> None:
-        """Wait for the part."""
-        self._done.acquire()
-
-    def _serve(self) -> None:
-        while True:
-            self._ready.acquire()
-            if self._job is not None:
-                function, part = self._job
-                function(*part)
-            self._done.release()
-
-
-def _thread_count() -> int:
-    """OMP_NUM_THREADS as for other numerical programs (torchrun sets it), else the processors we may use."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= 1024:
-        return int(wanted)
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 @cache
@@ -165,9 +156,28 @@ def default_kernel() -> Kernel:
     return Kernel()
 
 
+class _Engine(NamedTuple):
+    """Where modules are compiled to; `llvm` is llvmlite.binding."""
+
+    llvm: Any
+    machine_code: Any
+    native_half: bool
+
+    def add(self, text: str) -> None:
+        """Compile a module."""
+        module = self.llvm.parse_assembly(text)
+        module.verify()
+        self.machine_code.add_module(module)
+        self.machine_code.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Of a compiled function."""
+        return int(self.machine_code.get_function_address(name))
+
+
 @cache
-def _engine() -> Any:
-    """The compiled module; None when LLVM is missing or cannot make code for this processor."""
+def _engine() -> _Engine | None:
+    """The compiler with the products; None when LLVM is missing or cannot make code for this processor."""
     try:
         import llvmlite.binding as llvm
     except ImportError:
@@ -178,13 +188,11 @@ def _engine() -> Any:
         features = llvm.get_host_cpu_features()
         triple = llvm.get_process_triple()
         native_half = bool(features.get("f16c")) or triple.startswith(("aarch64", "arm64"))
-        module = llvm.parse_assembly(module_text(native_half))
-        module.verify()
         machine = llvm.Target.from_triple(triple).create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=2
         )
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
+        engine = _Engine(llvm, llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine), native_half)
+        engine.add(module_text(native_half))
     except (RuntimeError, OSError):
         return None
     return engine
@@ -195,10 +203,28 @@ def _compile() -> dict[int, _Function] | None:
     if engine is None:
         return None
     prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-    return {
-        dtype.code: prototype(engine.get_function_address(function_name(dtype)))
-        for dtype in (FLOAT16, BFLOAT16, FLOAT32)
-    }
+    return {dtype.code: prototype(engine.address(function_name(dtype))) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
+
+
+@cache
+def _tape_code(dtype: DType) -> TapeCode | None:
+    engine = _engine()
+    if engine is None:
+        return None
+    from compiler.emulator import tape_ir
+    from compiler.emulator.vector_ir import operation_name
+
+    try:
+        engine.add(tape_ir.module_text(dtype, engine.native_half))
+    except (RuntimeError, OSError):
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    prototype = ctypes.CFUNCTYPE(number, pointer, number, pointer, pointer, number, number, pointer)
+    return TapeCode(
+        {name: engine.address(operation_name(name, dtype)) for name in OPS},
+        prototype(engine.address(tape_ir.interpreter_name(dtype))),
+        int(engine.llvm.address_of_symbol("sched_yield") or 0),
+    )
 
 
 def _defined(dtype: DType) -> _Function:

@@ -65,6 +65,11 @@ class ParameterMatrix:
 class Memory:
     """The HBM of the devices of a build that run in this process.
 
+    Attributes:
+        memory_map: the regions.
+        kernel: multiplies.
+        channel_addresses: of byte 0 of every channel in this process, [devices, channels].
+
     Args:
         build: whose memory.
         devices: which devices; the indices of all methods count within them.
@@ -79,6 +84,7 @@ class Memory:
         self.kernel = default_kernel()
         self._itemsize = self.memory_map.dtype.itemsize
         self._banks = _open_banks(build, devices)
+        self.channel_addresses: NDArray[np.int64] = np.stack([banks.addresses for banks in self._banks])
         self._places: dict[int, Place] = {}
         self._parameters: dict[tuple[int, int, int, int], ParameterMatrix] = {}
         try:
@@ -126,17 +132,22 @@ class Memory:
 
     def read_embedding(self, address: int, index: int, length: int, rows: int) -> list[Vector]:
         """Row `index` of an embedding or rotary table, per device."""
+        region = self.check_embedding(address, length, rows)
+        if not 0 <= index < rows:
+            raise Trap(f"index {index} is outside the {rows} rows of region {region.name}")
+        width = -(-length // CHANNELS)
+        first = address // self._itemsize + index * width
+        return [read_interleaved(banks, first, length) for banks in self._banks]
+
+    def check_embedding(self, address: int, length: int, rows: int) -> Region:
+        """The table at `address`; it must be one of at least `rows` rows of `length`."""
         place = self.place(address)
         region = place.region
         if not region.is_parameter or region.layout != "embed":
             raise Trap(f"region {region.name} is a {region.kind} in layout {region.layout}, not an embedding table")
         if (place.row, place.col) != (0, 0) or length != region.cols or rows > region.rows:
             raise Trap(f"region {region.name} holds {region.rows} rows of {region.cols}, not {rows} of {length}")
-        if not 0 <= index < rows:
-            raise Trap(f"index {index} is outside the {rows} rows of region {region.name}")
-        width = -(-length // CHANNELS)
-        first = address // self._itemsize + index * width
-        return [read_interleaved(banks, first, length) for banks in self._banks]
+        return region
 
     def open_cache(self, address: int, rows: int, cols: int, stride: int) -> CacheMatrix:
         """Rows and columns of one head of a cache, all of them written before."""
@@ -158,18 +169,25 @@ class Memory:
         self, kind: str, address: int, at: int, vectors: list[Vector], heads: int, stride: int, head_stride: int
     ) -> None:
         """Write token `at` of `heads` heads; one vector of heads * head_dim values per device."""
+        cache, head = self.check_cache_write(kind, address, heads, vectors[0].shape[0], stride, head_stride)
+        if not 0 <= at < cache.written.shape[1]:
+            raise Trap(f"token {at} is outside the {cache.written.shape[1]} of region {cache.region.name}")
+        cache.write(head, heads, at, vectors)
+
+    def check_cache_write(
+        self, kind: str, address: int, heads: int, length: int, stride: int, head_stride: int
+    ) -> tuple[Cache, int]:
+        """The cache at `address` and the head there; `length` values must be a token of `heads` heads from it on."""
         place = self.place(address)
         region, cache = place.region, self._cache_at(place, (kind,))
-        tokens, head_dim = (region.rows, region.cols) if cache.is_key else (region.cols, region.rows)
+        head_dim = region.cols if cache.is_key else region.rows
         if (place.row, place.col) != (0, 0) or not 0 < heads <= region.heads - place.head:
             raise Trap(f"{heads} heads at {address:#x} are outside the {region.heads} of region {region.name}")
-        if vectors[0].shape[0] != heads * head_dim:
-            raise Trap(f"{vectors[0].shape[0]} values are not {heads} heads of {head_dim} in region {region.name}")
+        if length != heads * head_dim:
+            raise Trap(f"{length} values are not {heads} heads of {head_dim} in region {region.name}")
         if stride != region.stride or (heads > 1 and head_stride != region.head_bytes):
             raise Trap(f"strides {stride} and {head_stride} are not those of region {region.name}")
-        if not 0 <= at < tokens:
-            raise Trap(f"token {at} is outside the {tokens} of region {region.name}")
-        cache.write(place.head, heads, at, vectors)
+        return cache, place.head
 
     def peek(self, device: int, channel: int, address: int, count: int) -> Vector:
         """Up to `count` values from byte `address` of a channel on, as far as their region reaches.

@@ -1,25 +1,16 @@
-"""Plans: straight pieces of the program, resolved once and run with few calls.
+"""Plans: straight pieces of the program, whose values and order are resolved once.
 
-A plan does to the machine what stepping through its piece does, bit for bit,
-or nothing at all: it says no before anything happened, and when a Trap comes
-up it takes back what it wrote to the caches. The machine then steps, and the
-fault is found where it is.
+A plan knows what it needs of the machine's state; `bound` gives it storage
+for a number of lanes and runs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
-import numpy as np
-
 from compiler.emulator.accesses import is_control, spans
-from compiler.emulator.arithmetic import Vector
-from compiler.emulator.batches import Scratch, bind_group, group_key
-from compiler.emulator.lanes import Lane
-from compiler.emulator.schedule import Node, Schedule, Unplannable, Version
+from compiler.emulator.schedule import Schedule, Unplannable
 from compiler.emulator.state import State
-from compiler.emulator.trap import Trap
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Kind
 
@@ -40,7 +31,9 @@ class Plan:
     Attributes:
         begin, end: the piece.
         schedule: its nodes.
-        groups: nodes that run with one call, in the order of execution.
+        elements: storage for the values of one lane on one device.
+        extents: (register, count) of every vector whose length a register says.
+        cache_writes: instructions that write a token.
 
     Raises:
         Unplannable: the piece must be stepped through.
@@ -51,8 +44,7 @@ class Plan:
         self.begin = begin
         self.end = end
         self.schedule = Schedule(program, begin, end, state.memory.memory_map)
-        self.groups = _group(program, self.schedule.nodes)
-        self.elements = max(1, self.schedule.place(self.groups))
+        self.elements = max(1, self.schedule.place())
         limit = state.written.shape[0]
         everything = [span for pc in range(begin, end) for span in spans(program[pc])]
         if any(span.begin + span.count > limit for span in everything):
@@ -69,117 +61,6 @@ class Plan:
             and all(0 < registers[register] <= count for register, count in self.extents)
             and all(state.written[each.begin : each.begin + each.count].all() for each in self.schedule.entry)
         )
-
-
-class BoundPlan:
-    """A plan with storage for a number of lanes.
-
-    Attributes:
-        lanes: one per token.
-        storage: float32 [lanes, devices, elements].
-    """
-
-    def __init__(self, plan: Plan, state: State, count: int) -> None:
-        self.plan = plan
-        self._state = state
-        self.storage: Vector = np.zeros((count, len(state.lmu), plan.elements), dtype=np.float32)
-        self.lanes = [Lane(state, list(rows)) for rows in self.storage]
-        renamed = {pc: operands_of(plan.program[pc]) for pc in range(plan.begin, plan.end)}
-        for node in plan.schedule.nodes:
-            for (pc, name), (version, offset) in node.operands.items():
-                setattr(renamed[pc], name, version.address + offset)
-        scratch = Scratch()
-        self._calls: list[Callable[[], None]] = [
-            bind_group(group, plan.program, renamed, self.lanes, self.storage, scratch) for group in plan.groups
-        ]
-        self._entry = [(each.begin, each.begin + each.count, each.address) for each in plan.schedule.entry]
-        self._shown = _merged(plan.schedule.shown)
-        self._writes = [(self._write_of(pc), operands_of(plan.program[pc])) for pc in plan.cache_writes]
-
-    def _write_of(self, pc: int) -> tuple[object, int, int]:
-        operands = operands_of(self.plan.program[pc])
-        place = self._state.memory.place(operands.hbm)
-        return self._state.memory.cache(place.region.name), place.head, operands.heads
-
-    def run(self, registers: list[list[int]]) -> bool:
-        """Run all lanes; False when the piece must be stepped through instead, nothing having happened.
-
-        Args:
-            registers: of each lane, in the order of the tokens.
-        """
-        positions = self._fresh_positions(registers)
-        if positions is None:
-            return False
-        for begin, end, address in self._entry:
-            for device, lmu in enumerate(self._state.lmu):
-                self.storage[:, device, address : address + end - begin] = lmu[begin:end]
-        for lane, values in zip(self.lanes, registers, strict=True):
-            lane.registers = values
-        try:
-            for call in self._calls:
-                call()
-        except Trap:
-            self._take_back(positions)
-            return False
-        self._show()
-        return True
-
-    def _fresh_positions(self, registers: list[list[int]]) -> list[tuple[object, int, int, list[int]]] | None:
-        """Cache positions that will be written, None when one of them already is, or two lanes write the same."""
-        found: list[tuple[object, int, int, list[int]]] = []
-        for (cache, head, heads), operands in self._writes:
-            at = [values[operands.at] for values in registers]
-            written = cache.written[head]  # type: ignore[attr-defined]
-            if any(not 0 <= each < written.shape[0] or written[each] for each in at) or len(set(at)) < len(at):
-                return None
-            found.append((cache, head, heads, at))
-        return found
-
-    def _take_back(self, positions: list[tuple[object, int, int, list[int]]]) -> None:
-        for cache, head, heads, at in positions:
-            cache.written[head : head + heads, at] = False  # type: ignore[attr-defined]
-        self._state.link.clear()
-        for lane in self.lanes:
-            lane.streams = [None] * len(lane.streams)
-
-    def _show(self) -> None:
-        """Copy what the last lane left to the machine's LMU."""
-        registers, last = self.lanes[-1].registers, self.storage[-1]
-        written = self._state.written
-        for begin, count, address, register, offset in self._shown:
-            if register:
-                count = min(count, registers[register] - offset)
-                if count <= 0:
-                    continue
-            for lmu, values in zip(self._state.lmu, last, strict=True):
-                lmu[begin : begin + count] = values[address : address + count]
-            written[begin : begin + count] = True
-
-
-def _group(program: tuple[Instruction, ...], nodes: list[Node]) -> list[list[Node]]:
-    """Nodes of one level and one key run together; the rest one by one."""
-    groups: dict[tuple[object, ...], list[Node]] = {}
-    for index, node in enumerate(nodes):
-        key = group_key(program, node)
-        groups.setdefault((node.level, key) if key is not None else (node.level, None, index), []).append(node)
-    return sorted(groups.values(), key=lambda group: (group[0].level, group[0].pcs[-1]))
-
-
-def _merged(shown: list[tuple[Version, int, int]]) -> list[tuple[int, int, int, int, int]]:
-    """(LMU element, count, address, register, offset in its version); neighbours in both places become one."""
-    merged: list[tuple[int, int, int, int, int]] = []
-    for version, begin, count in shown:
-        if version.node < 0:
-            continue
-        offset = begin - version.begin
-        address = version.address + offset
-        if merged and not version.register and not merged[-1][3]:
-            last_begin, last_count, last_address = merged[-1][:3]
-            if last_begin + last_count == begin and last_address + last_count == address:
-                merged[-1] = (last_begin, last_count + count, last_address, 0, 0)
-                continue
-        merged.append((begin, count, address, version.register, offset))
-    return merged
 
 
 def pieces(program: tuple[Instruction, ...]) -> list[tuple[int, int]]:

@@ -10,47 +10,17 @@ instruction.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from compiler.emulator.accesses import Span, memory, spans, streams
+from compiler.emulator.versions import FOREVER, Intervals, Storage, Version
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Effect, Unit
 from compiler.memory_map import CACHE_KINDS, MemoryMap
 
-ALIGN = 16
-
 
 class Unplannable(Exception):
     """The piece must run instruction by instruction."""
-
-
-@dataclass(slots=True, eq=False)
-class Version:
-    """One value in the LMU: what one operand of one node wrote, or what was there before (node -1).
-
-    Attributes:
-        begin, count, register: as in `Span`.
-        node: its writer.
-        parent: another version with which it must keep its distance, see `Schedule`.
-        address: where it lives while the plan runs.
-        last: highest level that reads it; a large number when the LMU shows it in the end.
-    """
-
-    begin: int
-    count: int
-    register: int
-    node: int
-    parent: Version | None = None
-    address: int = -1
-    last: int = -1
-
-    def root(self) -> Version:
-        """The version that stands for all that are stored with this one."""
-        found = self
-        while found.parent is not None:
-            found = found.parent
-        return found
 
 
 @dataclass(slots=True, eq=False)
@@ -85,9 +55,6 @@ class CacheAccess:
     written: bool
 
 
-FOREVER = 1 << 60
-
-
 class Schedule:
     """The nodes of program[begin:end].
 
@@ -105,7 +72,7 @@ class Schedule:
         self.entry: list[Version] = []
         self.accesses: list[CacheAccess] = []
         self._clusters: dict[Version, list[Version]] = {}
-        self._latest = _Intervals()
+        self._latest = Intervals()
         self._region_users: dict[str, tuple[list[int], list[int]]] = {}
         self._early: dict[int, Node] = {}  # pc -> what it read when it was its turn, before its node is complete
         for pcs, complete in self._compose(begin, end):
@@ -239,31 +206,18 @@ class Schedule:
             (writers if written else readers).append(index)
             self.accesses.append(CacheAccess(pc, region.name, written))
 
-    def place(self, groups: list[list[Node]]) -> int:
-        """Give every version its address; returns how many elements they need.
-
-        Args:
-            groups: nodes in the order of execution; results of a group that are of one size become neighbours.
-        """
-        storage = _Storage()
+    def place(self) -> int:
+        """Give every version its address; returns how many elements they need."""
+        storage = Storage()
         for version in self.entry:
             self._settle(version.root(), storage)
-        for group in groups:
-            storage.advance(group[0].level)
-            roots = [version.root() for node in group for version, _ in node.operands.values()]
-            fresh = list(dict.fromkeys(root for root in roots if root.address < 0))
-            sizes = {root.count for root in fresh}
-            if len(fresh) > 1 and len(sizes) == 1 and all(len(self._clusters[root]) == 1 for root in fresh):
-                step = -(-sizes.pop() // ALIGN) * ALIGN
-                base = storage.take(step * len(fresh), max(root.last for root in fresh))
-                for index, root in enumerate(fresh):
-                    root.address = base + index * step
-            else:
-                for root in fresh:
-                    self._settle(root, storage)
+        for node in sorted(self.nodes, key=lambda node: node.level):
+            storage.advance(node.level)
+            for version, _ in node.operands.values():
+                self._settle(version.root(), storage)
         return storage.top
 
-    def _settle(self, root: Version, storage: _Storage) -> None:
+    def _settle(self, root: Version, storage: Storage) -> None:
         members = self._clusters[root]
         if root.address >= 0:
             return
@@ -271,87 +225,3 @@ class Schedule:
         base = storage.take(max(each.begin + each.count for each in members) - begin, root.last)
         for member in members:
             member.address = base + member.begin - begin
-
-
-class _Storage:
-    """Addresses for values of known lifetime; a place is used again for a value of the same size."""
-
-    def __init__(self) -> None:
-        self.top = 0
-        self._level = 0
-        self._free: dict[int, list[int]] = {}
-        self._dying: dict[int, list[tuple[int, int]]] = {}
-
-    def advance(self, level: int) -> None:
-        """Values last read below `level` are gone."""
-        for past in range(self._level, level):
-            for address, size in self._dying.pop(past, ()):
-                self._free.setdefault(size, []).append(address)
-        self._level = level
-
-    def take(self, count: int, last: int) -> int:
-        """The address of `count` elements that level `last` reads last."""
-        size = -(-count // ALIGN) * ALIGN
-        free = self._free.get(size)
-        if free:
-            address = free.pop()
-        else:
-            address, self.top = self.top, self.top + size
-        self._dying.setdefault(last, []).append((address, size))
-        return address
-
-
-class _Intervals:
-    """Which version each LMU element shows."""
-
-    def __init__(self) -> None:
-        self._begins: list[int] = []
-        self._pieces: list[tuple[int, int, Version]] = []  # begin, end, version; disjoint, ascending
-        self._hidden: list[tuple[Version, int, int]] = []  # below versions of a length known only at run time
-
-    def overlapping(self, begin: int, end: int) -> list[tuple[int, int, Version | None]]:
-        """Pieces of [begin, end) with their versions, None where nothing was written yet."""
-        found: list[tuple[int, int, Version | None]] = []
-        at = begin
-        for first, last, version in self._touching(begin, end):
-            if at < first:
-                found.append((at, first, None))
-            found.append((max(first, begin), min(last, end), version))
-            at = last
-        if at < end:
-            found.append((at, end, None))
-        return found
-
-    def _touching(self, begin: int, end: int) -> list[tuple[int, int, Version]]:
-        index = max(0, bisect_right(self._begins, begin) - 1)
-        found = []
-        while index < len(self._pieces) and self._pieces[index][0] < end:
-            if self._pieces[index][1] > begin:
-                found.append(self._pieces[index])
-            index += 1
-        return found
-
-    def write(self, version: Version) -> None:
-        """From now on its elements show `version`."""
-        begin, end = version.begin, version.begin + version.count
-        touched = self._touching(begin, end)
-        kept: list[tuple[int, int, Version]] = []
-        same = (begin, version.count, version.register)
-        if not version.register:
-            self._hidden = [each for each in self._hidden if each[1] < begin or each[1] + each[2] > end]
-        for first, last, old in touched:
-            if version.register and (old.begin, old.count, old.register) != same:
-                self._hidden.append((old, max(first, begin), min(last, end) - max(first, begin)))
-            if first < begin:
-                kept.append((first, begin, old))
-            if last > end:
-                kept.append((end, last, old))
-        kept.append((begin, end, version))
-        kept.sort(key=lambda piece: piece[0])
-        low = bisect_right(self._begins, touched[0][0]) - 1 if touched else bisect_right(self._begins, begin)
-        self._pieces[low : low + len(touched)] = kept
-        self._begins[low : low + len(touched)] = [piece[0] for piece in kept]
-
-    def pieces(self) -> list[tuple[Version, int, int]]:
-        """(version, first element, count) of everything written, in an order in which it can be copied out."""
-        return self._hidden + [(version, begin, end - begin) for begin, end, version in self._pieces]

@@ -10,8 +10,8 @@ import pytest
 from compiler.artifacts.reader import Build, open_build
 from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from compiler.emulator.bound import BoundPlan
 from compiler.emulator.machine import Machine
-from compiler.emulator.plan import BoundPlan
 from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import MachineFault
 from compiler.pipeline import CompileOptions, compile_model

@@ -1,0 +1,70 @@
+"""Threads that share native work: jobs that release the interpreter lock, one to a thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+Job = Callable[[], object]
+
+
+class Workers:
+    """Threads beside the caller's, started when first needed; they end with the process."""
+
+    def __init__(self) -> None:
+        self._workers: list[_Worker] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run all jobs at the same time, the first one on this thread."""
+        if len(jobs) == 1:
+            jobs[0]()
+            return
+        while len(self._workers) < len(jobs) - 1:
+            self._workers.append(_Worker())
+        busy = self._workers[: len(jobs) - 1]
+        for worker, job in zip(busy, jobs[1:], strict=True):
+            worker.start(job)
+        try:
+            jobs[0]()
+        finally:
+            for worker in busy:
+                worker.finish()
+
+
+class _Worker:
+    """A thread that does one job at a time."""
+
+    def __init__(self) -> None:
+        self._ready, self._done = threading.Lock(), threading.Lock()
+        self._ready.acquire()
+        self._done.acquire()
+        self._job: Job | None = None
+        threading.Thread(target=self._serve, daemon=True, name="hyperdex-kernel").start()
+
+    def start(self, job: Job) -> None:
+        """Begin; `finish` must follow."""
+        self._job = job
+        self._ready.release()
+
+    def finish(self) -> None:
+        """Wait for the job."""
+        self._done.acquire()
+
+    def _serve(self) -> None:
+        while True:
+            self._ready.acquire()
+            if self._job is not None:
+                self._job()
+            self._done.release()
+
+
+def thread_count() -> int:
+    """OMP_NUM_THREADS as for other numerical programs (torchrun sets it), else the processors we may use."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted) <= 1024:
+        return int(wanted)
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
