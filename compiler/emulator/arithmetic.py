@@ -22,8 +22,11 @@ Vector = NDArray[np.float32]
 LANES = 16
 """Running sums of every reduction: element i is added to sum i % LANES."""
 
-EXP_LOWEST = -87.0
-"""Below, the exponential counts as 0: its last 38 decades are no loss, and subnormal numbers never arise."""
+EXP_LOWEST = -104.0
+"""Below, the exponential is 0: half of the least subnormal number."""
+
+EXP_SHIFT = 64
+"""Powers of two that the exponential is kept above its value, so that only its last step may be subnormal."""
 
 LOG2_E = float(np.float32(1.4426950408889634))
 LN2_HIGH = 0.693359375
@@ -94,8 +97,8 @@ def exp(x: Vector) -> Vector:
     for coefficient in EXP_POLYNOMIAL[1:]:
         power = power * rest + one(coefficient)
     power = power * (rest * rest) + rest + one(1)
-    exponent = (shifted.view(np.uint32) << np.uint32(23)) + np.uint32(0x3F800000)
-    result: Vector = np.where(x < one(EXP_LOWEST), one(0), power * exponent.view(np.float32))
+    exponent = (shifted.view(np.uint32) << np.uint32(23)) + np.uint32(127 + EXP_SHIFT << 23)
+    result: Vector = np.where(x < one(EXP_LOWEST), one(0), power * exponent.view(np.float32) * one(2.0**-EXP_SHIFT))
     return result
 
 

@@ -51,7 +51,7 @@ _KNOWN: dict[str, frozenset[str]] = {
         "rmsnorm": "dst a length eps weight offset heads of of_length",
         "add.layernorm": "dst sum a b length eps weight bias offset",
         "add.rmsnorm": "dst sum a b length eps weight offset",
-        "softmax": "dst a length scale length_reg first_reg slope slopes coarse",
+        "softmax": "dst a length scale length_reg first_reg extra extras coarse sink",
         "tx": "src length tag",
         "rx": "dst length devices tag",
     }.items()
@@ -336,9 +336,10 @@ class Binding:
     def _softmax(self, o: SimpleNamespace, _: object) -> Phases:
         _check_length(o.length)
         fields = {"length": o.length, "length_reg": o.length_reg, "first_reg": o.first_reg, "coarse": o.coarse}
-        slope = self._at("slope", o.slope) if o.slopes else {}
-        scale = float_bits(o.scale)
-        return [[self._each("softmax", **self._at("dst", o.dst), **self._at("a", o.a), **slope, **fields, scale=scale)]]
+        fields["scale"] = float_bits(o.scale)
+        if o.extras:
+            fields |= self._at("sink" if o.sink else "slope", o.extra)
+        return [[self._each("softmax", **self._at("dst", o.dst), **self._at("a", o.a), **fields)]]
 
     # memory and link
 

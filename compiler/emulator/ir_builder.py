@@ -14,7 +14,16 @@ from typing import Any
 from llvmlite import ir
 
 from compiler.dtypes import BFLOAT16, FLOAT16, DType
-from compiler.emulator.arithmetic import EXP_LOWEST, EXP_POLYNOMIAL, LANES, LN2_HIGH, LN2_LOW, LOG2_E, ROUND_TO_WHOLE
+from compiler.emulator.arithmetic import (
+    EXP_LOWEST,
+    EXP_POLYNOMIAL,
+    EXP_SHIFT,
+    LANES,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    ROUND_TO_WHOLE,
+)
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
@@ -215,8 +224,9 @@ class Code:
         for coefficient in EXP_POLYNOMIAL[1:]:
             power = b.fadd(b.fmul(power, rest), splat(F32, coefficient))
         power = b.fadd(b.fadd(b.fmul(power, b.fmul(rest, rest)), rest), splat(F32, 1.0))
-        exponent = b.add(b.shl(b.bitcast(shifted, INTS), splat(I32, 23)), splat(I32, 0x3F800000))
-        return b.select(low, splat(F32, 0.0), b.fmul(power, b.bitcast(exponent, FLOATS)))
+        exponent = b.add(b.shl(b.bitcast(shifted, INTS), splat(I32, 23)), splat(I32, 127 + EXP_SHIFT << 23))
+        result = b.fmul(b.fmul(power, b.bitcast(exponent, FLOATS)), splat(F32, 2.0**-EXP_SHIFT))
+        return b.select(low, splat(F32, 0.0), result)
 
     def rounded(self, x: Value, dtype: DType, native_half: bool) -> Value:
         """`rounding.round_to`."""

@@ -64,7 +64,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "layernorm": _NORM,
     "rmsnorm": _NORM,
     "softmax": (
-        *(*operand("dst"), *operand("a"), *operand("slope")),
+        *(*operand("dst"), *operand("a"), *operand("slope"), *operand("sink")),
         *("length", "length_reg", "first_reg", "scale", "coarse"),
     ),
     # One row of a table over the channels.

@@ -371,7 +371,7 @@ def _softmax(f: Operation) -> None:
     f.fail_if(b.icmp_signed(">=", first, length))
     hidden = f.spread(b.trunc(first, I32), INTS)
     scale = f.spread(f.number("scale"))
-    slope = f.spread(_slope(f))
+    slope, sink = f.spread(_optional(f, "slope", 0.0)), f.spread(_optional(f, "sink", float("-inf")))
     biased = f.given("slope")
     coarse = f.given("coarse")
     least = splat(F32, float("-inf"))
@@ -388,6 +388,7 @@ def _softmax(f: Operation) -> None:
 
     (highest,) = f.groups(length, scaled, (least,))
     top = f.spread(f.fold(highest, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y)))
+    top = b.select(b.fcmp_ordered(">", sink, top), sink, top)
 
     def power(g: Group, sums: tuple[Value, ...]) -> tuple[Value, ...]:
         value = f.exp(b.fsub(g.load(result), top))
@@ -395,22 +396,24 @@ def _softmax(f: Operation) -> None:
         return (b.fadd(sums[0], g.only(value, 0.0)),)
 
     (sums,) = f.groups(length, power, (splat(F32, 0.0),))
-    factor = f.spread(b.fdiv(F32(1.0), f.fold(sums, b.fadd)))
+    whole = f.spread(f.fold(sums, b.fadd))
+    whole = b.select(f.given("sink"), b.fadd(whole, f.exp(b.fsub(sink, top))), whole)
+    factor = b.fdiv(splat(F32, 1.0), whole)
     f.groups(length, lambda g, _: g.store(result, f.round(b.fmul(g.load(result), factor))))
     f.end()
 
 
-def _slope(f: Operation) -> Value:
-    """The head's slope; 0 without one."""
+def _optional(f: Operation, name: str, default: float) -> Value:
+    """The number that an operand names; `default` without one."""
     b = f.b
     before = b.block
-    with f.when(f.given("slope")):
-        value = b.load(f.vector("slope"), typ=F32)
+    with f.when(f.given(name)):
+        value = b.load(f.vector(name), typ=F32)
         inside = b.block
-    slope = b.phi(F32)
-    slope.add_incoming(F32(0.0), before)
-    slope.add_incoming(value, inside)
-    return slope
+    found = b.phi(F32)
+    found.add_incoming(F32(default), before)
+    found.add_incoming(value, inside)
+    return found
 
 
 # memory and link
