@@ -95,19 +95,19 @@ class Kernel:
     """
 
     def __init__(self, native: bool = True, threads: int | None = None) -> None:
-        functions = _compile() if native else None
-        self.native = functions is not None
+        self._engine = _engine() if native else None  # kept: the code is its
+        self.native = self._engine is not None
         self.threads = threads or thread_count()
         self._functions: dict[int, _Function] = (  # by code: a DType's own hash costs as much as a small product
-            functions
-            if functions is not None
-            else {dtype.code: _defined(dtype) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
+            {dtype.code: _defined(dtype) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
+            if self._engine is None
+            else self._engine.products()
         )
         self._workers = Workers()
 
     def tape_code(self, dtype: DType) -> TapeCode | None:
         """Operations and interpreter for builds of `dtype`; None without LLVM."""
-        return _tape_code(dtype) if self.native else None
+        return None if self._engine is None else self._engine.tape_code(dtype)
 
     def run_tape(self, code: TapeCode, rows: Rows, registers: NDArray[np.int64], products: int) -> bool:
         """Execute a tape; False after a fault.
@@ -156,23 +156,58 @@ def default_kernel() -> Kernel:
     return Kernel()
 
 
-class _Engine(NamedTuple):
-    """Where modules are compiled to; `llvm` is llvmlite.binding."""
+class _Engine:
+    """Compiled code; it lives as long as this object.
 
-    llvm: Any
-    machine_code: Any
-    native_half: bool
+    Args:
+        llvm: llvmlite.binding, initialised.
+        machine_code: its engine.
+        native_half: whether the processor converts float16.
+    """
+
+    def __init__(self, llvm: Any, machine_code: Any, native_half: bool) -> None:
+        self.native_half = native_half
+        self._llvm = llvm
+        self._machine_code = machine_code
+        self._tapes: dict[int, TapeCode | None] = {}
 
     def add(self, text: str) -> None:
         """Compile a module."""
-        module = self.llvm.parse_assembly(text)
+        module = self._llvm.parse_assembly(text)
         module.verify()
-        self.machine_code.add_module(module)
-        self.machine_code.finalize_object()
+        self._machine_code.add_module(module)
+        self._machine_code.finalize_object()
 
     def address(self, name: str) -> int:
         """Of a compiled function."""
-        return int(self.machine_code.get_function_address(name))
+        return int(self._machine_code.get_function_address(name))
+
+    def products(self) -> dict[int, _Function]:
+        """The product by code of the matrix's dtype."""
+        prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+        return {dtype.code: prototype(self.address(function_name(dtype))) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
+
+    def tape_code(self, dtype: DType) -> TapeCode | None:
+        """Operations and interpreter for builds of `dtype`; None when LLVM cannot make them for this processor."""
+        if dtype.code not in self._tapes:
+            self._tapes[dtype.code] = self._compile_tape(dtype)
+        return self._tapes[dtype.code]
+
+    def _compile_tape(self, dtype: DType) -> TapeCode | None:
+        from compiler.emulator import tape_ir
+        from compiler.emulator.vector_ir import operation_name
+
+        try:
+            self.add(tape_ir.module_text(dtype, self.native_half))
+        except (RuntimeError, OSError):
+            return None
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        prototype = ctypes.CFUNCTYPE(number, pointer, number, pointer, pointer, number, number, pointer)
+        return TapeCode(
+            {name: self.address(operation_name(name, dtype)) for name in OPS},
+            prototype(self.address(tape_ir.interpreter_name(dtype))),
+            int(self._llvm.address_of_symbol("sched_yield") or 0),
+        )
 
 
 @cache
@@ -196,35 +231,6 @@ def _engine() -> _Engine | None:
     except (RuntimeError, OSError):
         return None
     return engine
-
-
-def _compile() -> dict[int, _Function] | None:
-    engine = _engine()
-    if engine is None:
-        return None
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-    return {dtype.code: prototype(engine.address(function_name(dtype))) for dtype in (FLOAT16, BFLOAT16, FLOAT32)}
-
-
-@cache
-def _tape_code(dtype: DType) -> TapeCode | None:
-    engine = _engine()
-    if engine is None:
-        return None
-    from compiler.emulator import tape_ir
-    from compiler.emulator.vector_ir import operation_name
-
-    try:
-        engine.add(tape_ir.module_text(dtype, engine.native_half))
-    except (RuntimeError, OSError):
-        return None
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    prototype = ctypes.CFUNCTYPE(number, pointer, number, pointer, pointer, number, number, pointer)
-    return TapeCode(
-        {name: engine.address(operation_name(name, dtype)) for name in OPS},
-        prototype(engine.address(tape_ir.interpreter_name(dtype))),
-        int(engine.llvm.address_of_symbol("sched_yield") or 0),
-    )
 
 
 def _defined(dtype: DType) -> _Function:
