@@ -66,7 +66,8 @@ class BoundPlan:
         def flush() -> None:
             if pending and code is not None:
                 tape = assemble(pending, code.operations)
-                calls.append(partial(self._run_tape, partial(kernel.run_tape, code, tape, self._registers)))
+                run = partial(kernel.run_tape, code, tape, self._registers)
+                calls.append(partial(_run_tape, run, self._binding))
                 pending.clear()
 
         for level in self._levels():
@@ -94,16 +95,13 @@ class BoundPlan:
             levels.setdefault(node.level, []).append(node)
         return [levels[level] for level in sorted(levels)]
 
-    def _run_tape(self, run: Callable[[int], bool]) -> None:
-        if not run(self._binding.products):
-            raise Trap("an operation of the tape faulted")
-
     def _stepped(self, node: Node) -> Callable[[], None]:
         """A node through `semantics`, lane by lane."""
         steps = [(SEMANTICS[self.plan.program[pc].mnemonic], self._renamed[pc]) for pc in node.pcs]
+        lanes = self.lanes
 
         def call() -> None:
-            for lane in self.lanes:
+            for lane in lanes:
                 for function, operands in steps:
                     function(lane, operands)
 
@@ -180,6 +178,12 @@ class BoundPlan:
             for lmu, values in zip(self._state.lmu, last, strict=True):
                 lmu[begin : begin + count] = values[address : address + count]
             written[begin : begin + count] = True
+
+
+def _run_tape(run: Callable[[int], bool], binding: Binding) -> None:
+    """A tape; no method of the plan, which would keep itself and all its files alive."""
+    if not run(binding.products):
+        raise Trap("an operation of the tape faulted")
 
 
 def _merged(shown: list[tuple[Version, int, int]]) -> list[tuple[int, int, int, int, int]]:
