@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.errors import VerificationError
-from compiler.graph.ir import Graph, Spread
-from compiler.graph.passes import FuseLinear, FuseResidualNorm, FuseSoftmax, ValueFirst, passes_for
+from compiler.graph.ir import Graph, Node, Spread, attributes
+from compiler.graph.passes import DeadCode, FuseLinear, FuseResidualNorm, FuseSoftmax, ValueFirst, passes_for
 from compiler.graph.reference import ReferenceExecutor
 from compiler.graph.rewrite import readers, with_nodes
 from compiler.graph.verify import verify_graph
@@ -95,3 +97,44 @@ def test_the_verifier_finds_a_dropped_or_moved_node(name: str) -> None:
             swapped = (*graph.nodes[: index - 1], node, before, *graph.nodes[index + 1 :])
             with pytest.raises(VerificationError, match="before it is written"):
                 verify_graph(with_nodes(graph, swapped))
+
+
+def _with_dead_code(graph: Graph) -> Graph:
+    """The graph with a second copy of each norm that half its readers use, a factor of one, and a tail nobody reads."""
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    shapes = dict(graph.shapes)
+    for index, node in enumerate(graph.nodes):
+        if index % 2:
+            node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+        nodes.append(node)
+        if node.op not in ("norm", "embed"):
+            continue
+        name = node.outputs[0]
+        copy, scaled, unread = (f"{name} {word}" for word in ("again", "times one", "unread"))
+        shapes |= dict.fromkeys((copy, scaled, unread), graph.shapes[name])
+        nodes.append(replace(node, outputs=(copy,)))
+        nodes.append(Node("act", (name,), (unread,), attributes=attributes(act="relu")))
+        renamed[name] = copy
+        if graph.shapes[name].spread is Spread.VECTOR:
+            nodes.append(Node("scale", (copy,), (scaled,), attributes=attributes(scale=1.0)))
+            renamed[name] = scaled
+    return replace(graph, nodes=tuple(nodes), shapes=shapes)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_dead_code_goes_and_nothing_else_does(name: str) -> None:
+    graph = tiny_graph(name, False, False)
+    grown = _with_dead_code(graph)
+    verify_graph(grown)
+    assert len(grown.nodes) > len(graph.nodes)
+    cleaned = DeadCode().run(grown)
+    assert cleaned == graph
+    assert np.array_equal(_logits(grown, FLOAT16), _logits(cleaned, FLOAT16))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_families_build_no_dead_code(name: str) -> None:
+    graph = tiny_graph(name, False, False)
+    factors = [node for node in graph.nodes if node.op == "scale" and node.number("scale") == 1.0]
+    assert len(DeadCode().run(graph).nodes) == len(graph.nodes) - len(factors)

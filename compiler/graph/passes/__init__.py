@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from compiler.graph.ir import Graph
+from compiler.graph.passes.dead_code import DeadCode
 from compiler.graph.passes.fuse_linear import FuseLinear
 from compiler.graph.passes.fuse_residual_norm import FuseResidualNorm
 from compiler.graph.passes.fuse_softmax import FuseSoftmax
 from compiler.graph.passes.value_first import ValueFirst
 from compiler.graph.verify import verify_graph
 
-Pass = FuseLinear | FuseResidualNorm | FuseSoftmax | ValueFirst
+Pass = DeadCode | FuseLinear | FuseResidualNorm | FuseSoftmax | ValueFirst
 Watcher = Callable[[Pass, Graph, Graph], None]
 
-FUSION_PASSES: tuple[Pass, ...] = (FuseLinear(), FuseResidualNorm(), FuseSoftmax())
+FUSION_PASSES: tuple[Pass, ...] = (DeadCode(), FuseLinear(), FuseResidualNorm(), FuseSoftmax())
 REORDER_PASSES: tuple[Pass, ...] = (ValueFirst(),)
 
 
