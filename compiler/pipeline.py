@@ -265,8 +265,8 @@ def _generate(
     if chunks := str(plan.mapping.partition.chunks):
         report.message(f"pass chunk-transmit: pieces of vectors by their width: {chunks}")
     program = make_program(plan, options)
-    if overlap is not None:
-        report.message(f"pass overlap: {program.moved} of {len(program.instructions)} instructions moved")
+    if program.overlap is not None:
+        report.message(f"pass {program.overlap}: {program.moved} of {len(program.instructions)} instructions moved")
     manifest = replace(manifest, tables=program.tables)
     tables = [activation_table(name) for name in program.tables]
     with publish_folder(folder.inst(build)) as temporary:

@@ -22,12 +22,16 @@ from compiler.mapping import plan as layout
 from compiler.mapping.partition import AT_ONCE, Chunks
 from compiler.program.build import Program, build_program
 from compiler.program.chunks import ChunkTransmit
+from compiler.program.costs import choose_window, cost_model
 from compiler.program.schedule import Overlap
 from compiler.target import DEFAULT_TARGET, Target, check_device_count, load_target
 from compiler.target.timing import Rules, rules_for
 
 PASS_NAMES = (*(step.name for step in passes_for(True, True)), ChunkTransmit.name, Overlap.name)
 """All passes, in the order in which they run."""
+
+_WINDOWS = (4, 8, 16, 32)
+"""Instructions ahead of the oldest that waits, of which the clock chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +126,14 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
         graph, options.passes(), lambda step, old, new: reports.append((step.name, len(old.nodes), len(new.nodes)))
     )
     names = [name for name, _, _ in reports]
+    layout.check_fits(graph, target, options.num_devices, dtype, max_length)
     chunks = AT_ONCE if options.chunks is None else options.chunks
     overlap, transmit = options.overlap(max_length), options.chunk_transmit()
     if overlap is not None and transmit is not None:
         if options.chunks is None:
-            layout.check_fits(graph, target, options.num_devices, dtype, max_length)
-            chunks = transmit.choose(graph, target, rules, dtype, max_length, overlap)
-        names.append(" ".join([transmit.name, *([str(chunks)] if chunks != AT_ONCE else [])]))
+            costs = cost_model(graph, target, rules, dtype, max_length, overlap.tokens)
+            chunks = transmit.choose(costs, overlap)
+        names.append(" ".join(filter(None, (transmit.name, str(chunks)))))
     mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length, chunks)
     return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), tuple(names), rules)
 
@@ -154,4 +159,7 @@ def make_program(plan: Plan, options: CompileOptions) -> Program:
         CapacityError: the values alive at one time exceed the LMU.
     """
     overlap = options.overlap(plan.max_length)
+    if overlap is not None:
+        costs = cost_model(plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, overlap.tokens)
+        overlap = choose_window(costs, plan.mapping.partition.chunks, overlap, _WINDOWS)
     return build_program(plan.graph, plan.mapping, plan.lmu_elements, plan.rules, overlap, plan.reports)

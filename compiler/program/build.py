@@ -27,6 +27,7 @@ class Program:
         tables: activation functions by Hugging Face name; table 1 is the first.
         used_elements: LMU elements in use at the fullest moment.
         moved: instructions that the overlap pass put elsewhere.
+        overlap: that pass, with the window that the LMU had room for; None for none.
     """
 
     instructions: tuple[Instruction, ...]
@@ -34,6 +35,7 @@ class Program:
     debug: DebugInfo
     used_elements: int
     moved: int
+    overlap: Overlap | None
 
 
 def build_program(
@@ -57,7 +59,7 @@ def build_program(
         VerificationError: the program is illegal, which is our mistake.
     """
     lowered = lower(graph, mapping)
-    virtual, allocation = _place(lowered, lmu_elements, rules, overlap)
+    virtual, allocation, overlap = _place(lowered, lmu_elements, rules, overlap)
     verify_program(allocation.instructions, mapping.memory_map, lmu_elements, len(virtual.tables))
     verify_allocation(allocation.instructions, virtual, lmu_elements)
     verify_order(allocation.instructions, mapping.memory_map, lmu_elements)
@@ -73,17 +75,17 @@ def build_program(
         values=allocation.values,
         passes=tuple(passes),
     )
-    return Program(allocation.instructions, virtual.tables, debug, allocation.used_elements, moved)
+    return Program(allocation.instructions, virtual.tables, debug, allocation.used_elements, moved, overlap)
 
 
 def _place(
     lowered: VirtualProgram, lmu_elements: int, rules: Rules, overlap: Overlap | None
-) -> tuple[VirtualProgram, Allocation]:
+) -> tuple[VirtualProgram, Allocation, Overlap | None]:
     """Reorder as far ahead as the LMU has room for what is then alive at one time."""
     while overlap is not None and overlap.window > 1:
         try:
             virtual = overlap.run(lowered, rules)
-            return virtual, allocate(virtual, lmu_elements)
+            return virtual, allocate(virtual, lmu_elements), overlap
         except CapacityError:
             overlap = replace(overlap, window=overlap.window // 2)
-    return lowered, allocate(lowered, lmu_elements)
+    return lowered, allocate(lowered, lmu_elements), None

@@ -1,4 +1,4 @@
-"""Transmit under compute: in how many chunks each vector is gathered, chosen by the scheduler's clock.
+"""Transmit under compute: in how many chunks each vector is gathered, chosen by the cost model.
 
 While chunk i is under way between the devices, chunk i + 1 is computed; what
 stays exposed is the last one. More chunks cost packets, instructions and the
@@ -9,21 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.dtypes import DType
 from compiler.graph.ir import Graph, Spread
-from compiler.graph.rewrite import few_layers
 from compiler.mapping.partition import AT_ONCE, Chunks
-from compiler.mapping.plan import plan_mapping
-from compiler.program.lower import lower
-from compiler.program.predict import predict_token
+from compiler.program.costs import CostModel
 from compiler.program.schedule import Overlap
-from compiler.target import Target
-from compiler.target.timing import Rules
 
-_LAYERS = 2
-"""Layers are alike: so many of them, with what stands before and behind all layers, decide."""
-
-_WORTH = 0.0005
+_WORTH = 0.0002
 """Share of a token that twice the chunks have to save."""
 
 
@@ -41,25 +32,16 @@ class ChunkTransmit:
 
     name = "chunk-transmit"
 
-    def choose(
-        self, graph: Graph, target: Target, rules: Rules, dtype: DType, max_length: int, overlap: Overlap
-    ) -> Chunks:
+    def choose(self, costs: CostModel, overlap: Overlap) -> Chunks:
         """The chunks with which a token takes the fewest cycles; one width after the other."""
-        if rules.num_devices == 1:
+        if costs.rules.num_devices == 1:
             return AT_ONCE
-        short = few_layers(graph, _LAYERS)
-
-        def cycles(chunks: Chunks) -> int:
-            mapping = plan_mapping(short, target, rules.num_devices, dtype, max_length, chunks)
-            program = overlap.run(lower(short, mapping), rules)
-            return predict_token(program.instructions, program.labels, rules, overlap.tokens - 1).cycles
-
-        best, fewest = AT_ONCE, cycles(AT_ONCE)
-        for width in (0, *_widths(short)):
+        best, fewest = AT_ONCE, costs.cycles(AT_ONCE, overlap)
+        for width in (0, *_widths(costs.graph)):
             before = best
             for count in self.counts:
                 tried = before.with_count(width, count)
-                taken = cycles(tried)
+                taken = costs.cycles(tried, overlap)
                 if taken > fewest * (1 - _WORTH):
                     break
                 best, fewest = tried, taken

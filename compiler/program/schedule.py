@@ -40,6 +40,9 @@ class Overlap:
 
     name = "overlap"
 
+    def __str__(self) -> str:
+        return f"{self.name} window={self.window}"
+
     def run(self, program: VirtualProgram, rules: Rules) -> VirtualProgram:
         """The reordered program."""
         instructions = program.instructions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 
@@ -24,8 +23,7 @@ from compiler.mapping.plan import Mapping, plan_mapping
 from compiler.mapping.verify import verify_map
 from compiler.program.build import Program, build_program
 from compiler.program.chunks import ChunkTransmit
-from compiler.program.lower import lower
-from compiler.program.predict import predict_token
+from compiler.program.costs import CostModel, choose_window, cost_model
 from compiler.program.schedule import Overlap
 from compiler.program.verify_order import verify_order
 from compiler.target import load_target
@@ -153,25 +151,29 @@ def test_few_layers_of_a_graph_are_a_legal_graph(name: str) -> None:
     assert few_layers(graph, 2) is graph
 
 
-def _plan(port_bytes_per_s: float, num_devices: int = 2) -> tuple[Chunks, Callable[[Chunks], int]]:
+def _plan(port_bytes_per_s: float, num_devices: int = 2) -> tuple[Chunks, CostModel]:
     """What is chosen for a gated network of a real width, and the clock that chose."""
     config = {**LLAMA, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32, "vocab_size": 32000}
     graph = run_passes(build_graph(CheckpointConfig(config)), passes_for(True, True))
     target = load_target("lpu-3280")
     target = replace(target, link=replace(target.link, port_bytes_per_s=port_bytes_per_s))
-    rules, overlap = rules_for(target, num_devices, FLOAT16.itemsize), Overlap(tokens=20)
-
-    def cycles(chunks: Chunks) -> int:
-        mapping = plan_mapping(graph, target, num_devices, FLOAT16, 40, chunks)
-        program = overlap.run(lower(graph, mapping), rules)
-        return predict_token(program.instructions, program.labels, rules, overlap.tokens - 1).cycles
-
-    return ChunkTransmit().choose(graph, target, rules, FLOAT16, 40, overlap), cycles
+    rules = rules_for(target, num_devices, FLOAT16.itemsize)
+    costs = cost_model(graph, target, rules, FLOAT16, 40, 20)
+    return ChunkTransmit().choose(costs, Overlap()), costs
 
 
 def test_the_clock_decides_how_many_chunks_there_are() -> None:
-    chosen, cycles = _plan(12.5e9)
+    chosen, costs = _plan(12.5e9)
     assert chosen.of(14336) > 1
-    assert cycles(chosen) < cycles(AT_ONCE)
+    assert costs.cycles(chosen, Overlap()) < costs.cycles(AT_ONCE, Overlap())
     assert _plan(12.5e15)[0].of(14336) < chosen.of(14336)  # what is left to hide is the product of gate and up
     assert _plan(12.5e9, num_devices=1)[0] == AT_ONCE
+
+
+def test_the_window_is_the_narrowest_of_the_best() -> None:
+    _, costs = _plan(12.5e9)
+    windows = (4, 8, 16, 32)
+    chosen = choose_window(costs, AT_ONCE, Overlap(), windows)
+    cycles = {window: costs.cycles(AT_ONCE, Overlap(window)) for window in windows}
+    assert chosen.window == min(window for window in windows if cycles[window] == min(cycles.values()))
+    assert cycles[chosen.window] < costs.cycles(AT_ONCE, Overlap(1))
