@@ -27,27 +27,32 @@ class Fused:
     Attributes:
         name: module below the attention module.
         grouped: for each key/value head its queries, its key, its value; else all queries, keys, values.
+        parts: the tensor is so many of them, each with its share of the heads; with `grouped`, one for each.
+        value_first: values stand before keys.
     """
 
     name: str
     grouped: bool = False
+    parts: int = 1
+    value_first: bool = False
 
     def cuts(self, heads: Heads) -> tuple[Cut, Cut, Cut]:
         """Rows of the query, the key and the value."""
         width, kv_heads = heads.head_dim, heads.num_key_value_heads
         rows = (heads.num_attention_heads + 2 * kv_heads) * width
-        parts = kv_heads if self.grouped else 1
+        parts = kv_heads if self.grouped else self.parts
         query, other, period = heads.num_attention_heads * width // parts, kv_heads * width // parts, rows // parts
+        key, value = (query + other, query) if self.value_first else (query, query + other)
         return (
             Cut("query", 0, query, period, rows),
-            Cut("key", query, other, period, rows),
-            Cut("value", query + other, other, period, rows),
+            Cut("key", key, other, period, rows),
+            Cut("value", value, other, period, rows),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class HeadNorm:
-    """Normalisation of queries and keys before they rotate.
+    """Normalisation of queries and keys, before they rotate unless `rotated`.
 
     Attributes:
         over: "head" or "heads", see `GraphBuilder.head_norm`.
@@ -60,6 +65,7 @@ class HeadNorm:
     key: str = "k_norm"
     over: str = "head"
     own: str = ""
+    rotated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +144,16 @@ def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int,
     """Attention over all tokens so far; returns the output projection, a vector of `width`."""
     module = f"{layer}.{block.name}"
     query, key, value = _query_key_value(b, x, module, block)
-    if block.head_norm:
-        query = _head_norm(b, query, f"{module}.{block.head_norm.query}", block.head_norm)
-        key = _head_norm(b, key, f"{module}.{block.head_norm.key}", block.head_norm)
+    if block.head_norm and not block.head_norm.rotated:
+        query, key = _head_norms(b, query, key, module, block.head_norm)
     if block.clip:
         query, key, value = (b.act(each, clip(block.clip), module) for each in (query, key, value))
     if block.rope:
         row, lanes = positions.rotary[block.rope], block.rope.rotary_dim
         query = b.rope(query, row, lanes, block.style, f"{module}.{block.query}")
         key = b.rope(key, row, lanes, block.style, f"{module}.{block.key}")
+    if block.head_norm and block.head_norm.rotated:
+        query, key = _head_norms(b, query, key, module, block.head_norm)
     if block.query_scale:
         query = b.weigh(query, positions.query_scales[block.query_scale], 0, module)
     b.write_cache(key, value, module)
@@ -168,6 +175,13 @@ def _query_key_value(b: GraphBuilder, x: str, module: str, block: Attention) -> 
         path = f"{module}.{name}"
         results.append(b.linear(x, path, shape, block.bias, cut=cut, transposed=block.transposed))
     return tuple(results)
+
+
+def _head_norms(b: GraphBuilder, query: str, key: str, module: str, block: HeadNorm) -> tuple[str, str]:
+    return (
+        _head_norm(b, query, f"{module}.{block.query}", block),
+        _head_norm(b, key, f"{module}.{block.key}", block),
+    )
 
 
 def _head_norm(b: GraphBuilder, x: str, module: str, block: HeadNorm) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compiler.graph.activations import clip, swiglu
-from compiler.graph.blocks import activated
+from compiler.graph.blocks import FeedForward, activated, feed_forward
 from compiler.graph.builder import GraphBuilder
 from compiler.graph.ir import Plane
 
@@ -50,6 +50,8 @@ class Experts:
         router_bias: whether the router has one.
         expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
         stack: where they are instead, None for a module per expert.
+        shared: a network that runs for every token, its name below the layer; None for none.
+        shared_gate: module, below that of the mixture, of the logit of its share; "" when it has no gate.
     """
 
     count: int
@@ -66,6 +68,8 @@ class Experts:
     up: str = "up_proj"
     down: str = "down_proj"
     stack: Stack | None = None
+    shared: FeedForward | None = None
+    shared_gate: str = ""
 
 
 Matrix = Callable[[str, int], str]
@@ -93,7 +97,16 @@ def mixture(b: GraphBuilder, x: str, layer: str, block: Experts, width: int) -> 
         hidden = _gated(b, block.act, gate(x, place), up(x, place), module)
         result = b.weigh(down(hidden, place), weights, place, module)
         total = b.add(total, result, module) if total else result
-    return total
+    return b.add(total, _shared(b, x, layer, block, block.shared, width), module) if block.shared else total
+
+
+def _shared(b: GraphBuilder, x: str, layer: str, block: Experts, network: FeedForward, width: int) -> str:
+    result = feed_forward(b, x, layer, network, width)
+    if not block.shared_gate:
+        return result
+    gate = f"{layer}.{block.name}.{block.shared_gate}"
+    share = b.act(b.linear(x, gate, b.vector(1), False), "sigmoid", gate)
+    return b.weigh(result, share, 0, gate)
 
 
 def _gated(b: GraphBuilder, act: str | ClampedSwiglu, gate: str, up: str, module: str) -> str:

@@ -68,7 +68,32 @@ _DIFFERENT: dict[str, dict[str, Any]] = {
     "hyperclovax": {"head_dim": 12},
     "mixtral": {"num_local_experts": 6, "num_experts_per_tok": 2},
     "qwen3_moe": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
-    "apertus": {},
+    "cwm": {"head_dim": 12, "sliding_window": 5, "bos_token_id": 1},
+    "hunyuan_v1_dense": {"head_dim": 12},
+    "ernie4_5": {"head_dim": 12},
+    "helium": {"head_dim": 12},
+    "seed_oss": {"head_dim": 12},
+    "vaultgemma": {"head_dim": 12, "sliding_window": 5, "query_pre_attn_scalar": 20},
+    "persimmon": {"num_key_value_heads": None},
+    "gpt_neo": {
+        **_NO_SIZES,
+        "hidden_size": 48,
+        "intermediate_size": 80,
+        "num_layers": 2,
+        "num_heads": 4,
+        "max_position_embeddings": MAX_LENGTH,
+        "attention_types": [[["global", "local"], 1]],
+        "window_size": 5,
+    },
+    "codegen": {**_GPT, "rotary_dim": 6},
+    "granitemoe": {"num_local_experts": 6, "num_experts_per_tok": 2},
+    "granitemoeshared": {"num_local_experts": 6, "num_experts_per_tok": 2, "shared_intermediate_size": 56},
+    "qwen2_moe": {
+        "num_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 56,
+    },
     "ministral3": {"head_dim": 12, "sliding_window": None},
     "gpt_oss": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 5},
     "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
@@ -249,6 +274,24 @@ RECIPES = (
     Recipe("apertus-plain", "apertus", {"hidden_act": "silu", "attention_bias": True}),
     Recipe("ministral3", "ministral3", MINISTRAL3_ROPE),
     Recipe("ministral3-window", "ministral3", {**MINISTRAL3_ROPE, "sliding_window": 5, "num_key_value_heads": 2}),
+    Recipe("cwm", "cwm", {"num_hidden_layers": 4, "num_key_value_heads": 2, **_rope(**LLAMA3)}),
+    Recipe("ernie4-5", "ernie4_5", {"num_key_value_heads": 2}),
+    Recipe("ernie4-5-biases", "ernie4_5", {"use_bias": True, "tie_word_embeddings": False}),
+    Recipe("helium", "helium", {"attention_bias": True, "mlp_bias": True}),
+    Recipe("seed-oss", "seed_oss", {"num_key_value_heads": 2}),
+    Recipe("seed-oss-biases", "seed_oss", {"attention_out_bias": True, "mlp_bias": True}),
+    Recipe("vaultgemma", "vaultgemma", {"num_key_value_heads": 2}),
+    Recipe("hunyuan", "hunyuan_v1_dense", {"num_key_value_heads": 2}),
+    Recipe("hunyuan-alpha", "hunyuan_v1_dense", _rope(rope_type="dynamic", factor=1.0, alpha=1000.0)),
+    Recipe("persimmon", "persimmon"),
+    Recipe("persimmon-plain", "persimmon", {"qk_layernorm": False, "tie_word_embeddings": True}),
+    Recipe("gpt-neo", "gpt_neo"),
+    Recipe("codegen", "codegen"),
+    Recipe("granitemoe", "granitemoe", GRANITE),
+    Recipe("granitemoeshared", "granitemoeshared", GRANITE),
+    Recipe("qwen2-moe", "qwen2_moe", {"num_key_value_heads": 2}),
+    Recipe("qwen2-moe-window", "qwen2_moe", {"use_sliding_window": True, "sliding_window": 5, "norm_topk_prob": True}),
+    Recipe("jais2", "jais2", {"num_key_value_heads": 2}),
     Recipe("arcee", "arcee", {"attention_bias": True, "mlp_bias": True}),
 )
 
@@ -274,7 +317,7 @@ def make_config(recipe: Recipe) -> Any:
 
     sizes = {**_SIZES, **_DIFFERENT.get(recipe.family, {}), **recipe.config}
     given = {key: value for key, value in sizes.items() if value is not None or key in recipe.config}
-    return AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **given, **_TOKENS)
+    return AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **{**_TOKENS, **given})
 
 
 def class_name(recipe: Recipe) -> str:

@@ -11,23 +11,30 @@ from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures.apertus import APERTUS
 from compiler.graph.architectures.bloom import BLOOM, MPT
 from compiler.graph.architectures.cohere import COHERE, COHERE2
+from compiler.graph.architectures.cwm import CWM
+from compiler.graph.architectures.ernie import ERNIE4_5
 from compiler.graph.architectures.exaone import EXAONE, EXAONE4
 from compiler.graph.architectures.falcon import FALCON
 from compiler.graph.architectures.family import Architecture
-from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3, VAULT_GEMMA
 from compiler.graph.architectures.glm import GLM, GLM4
-from compiler.graph.architectures.gpt2 import GPT2, GPT_BIGCODE, GPTJ
+from compiler.graph.architectures.gpt2 import CODEGEN, GPT2, GPT_BIGCODE, GPTJ
+from compiler.graph.architectures.gpt_neo import GPT_NEO
 from compiler.graph.architectures.gpt_neox import GPT_NEOX
 from compiler.graph.architectures.gpt_oss import GPT_OSS
-from compiler.graph.architectures.granite import GRANITE, HYPERCLOVAX
+from compiler.graph.architectures.granite import GRANITE, GRANITE_MOE, GRANITE_MOE_SHARED, HYPERCLOVAX
+from compiler.graph.architectures.helium import HELIUM
+from compiler.graph.architectures.hunyuan import HUNYUAN
 from compiler.graph.architectures.llama import LLAMA
 from compiler.graph.architectures.mistral import MINISTRAL, MINISTRAL3, MISTRAL
-from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN3_MOE
-from compiler.graph.architectures.nemotron import ARCEE, NEMOTRON
+from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE
+from compiler.graph.architectures.nemotron import ARCEE, JAIS2, NEMOTRON
 from compiler.graph.architectures.olmo import OLMO, OLMO2, OLMO3
 from compiler.graph.architectures.opt import OPT
+from compiler.graph.architectures.persimmon import PERSIMMON
 from compiler.graph.architectures.phi import PHI, PHI3
 from compiler.graph.architectures.qwen import QWEN2, QWEN3
+from compiler.graph.architectures.seed_oss import SEED_OSS
 from compiler.graph.architectures.smollm3 import SMOLLM3
 from compiler.graph.architectures.stablelm import STABLELM
 from compiler.graph.architectures.starcoder2 import STARCODER2
@@ -37,8 +44,11 @@ SUPPORTED: tuple[Architecture, ...] = (
     APERTUS,
     ARCEE,
     BLOOM,
+    CODEGEN,
     COHERE,
     COHERE2,
+    CWM,
+    ERNIE4_5,
     EXAONE,
     EXAONE4,
     FALCON,
@@ -50,10 +60,16 @@ SUPPORTED: tuple[Architecture, ...] = (
     GPT2,
     GPT_BIGCODE,
     GPTJ,
+    GPT_NEO,
     GPT_NEOX,
     GPT_OSS,
     GRANITE,
+    GRANITE_MOE,
+    GRANITE_MOE_SHARED,
+    HELIUM,
+    HUNYUAN,
     HYPERCLOVAX,
+    JAIS2,
     LLAMA,
     MINISTRAL,
     MINISTRAL3,
@@ -66,14 +82,18 @@ SUPPORTED: tuple[Architecture, ...] = (
     OLMO3,
     OLMOE,
     OPT,
+    PERSIMMON,
     PHI,
     PHI3,
     QWEN2,
+    QWEN2_MOE,
     QWEN3,
     QWEN3_MOE,
+    SEED_OSS,
     SMOLLM3,
     STABLELM,
     STARCODER2,
+    VAULT_GEMMA,
 )
 
 _HARMLESS = (".rotary_emb.inv_freq", ".attn.masked_bias", ".attention.masked_bias")

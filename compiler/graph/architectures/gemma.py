@@ -1,6 +1,6 @@
-"""GemmaForCausalLM, Gemma2ForCausalLM and Gemma3ForCausalLM: scaled embeddings, norm weights around zero.
+"""GemmaForCausalLM, Gemma2, Gemma3 and VaultGemma: scaled embeddings, norm weights around zero.
 
-Source: transformers.models.gemma, gemma2 and gemma3 (its text model).
+Source: transformers.models.gemma, gemma2, gemma3 (its text model) and vaultgemma.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ def gemma2(config: CheckpointConfig) -> Decoder:
     return with_windows(model, read_windows(config, model.layers, lambda layer: layer % 2 == 0))
 
 
+def vault_gemma(config: CheckpointConfig) -> Decoder:
+    """A Gemma 2 without the norms behind the blocks."""
+    return with_layers(gemma2(config), lambda _, layer: replace(layer, after_attention="", after_mlp=""))
+
+
 def gemma3(config: CheckpointConfig) -> Decoder:
     """A norm on every query and key head, ropes by kind of layer, five of six layers slide."""
     norm = HeadNorm(rms(config, offset=1.0))
@@ -111,4 +116,11 @@ GEMMA3 = Architecture(
     build=gemma3,
     missing="images (Gemma3ForConditionalGeneration)",
     defaults={"num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096, "rope_theta": 1e6},
+)
+VAULT_GEMMA = Architecture(
+    name="VaultGemmaForCausalLM",
+    example="google/vaultgemma-1b",
+    features=GEMMA2.features,
+    build=vault_gemma,
+    defaults=GEMMA2.defaults,
 )

@@ -1,6 +1,6 @@
-"""GPT2LMHeadModel, GPTBigCodeForCausalLM and GPTJForCausalLM: the families with GPT-2's field names.
+"""GPT2LMHeadModel, GPTBigCodeForCausalLM, GPTJForCausalLM and CodeGenForCausalLM: GPT-2's field names.
 
-Source: transformers.models.gpt2, gpt_bigcode and gptj.
+Source: transformers.models.gpt2, gpt_bigcode, gptj and codegen.
 """
 
 from __future__ import annotations
@@ -75,11 +75,19 @@ def gptj(config: CheckpointConfig) -> Decoder:
     return replace(model, learned_positions="", head_bias=True, tied=tied)
 
 
+def codegen(config: CheckpointConfig) -> Decoder:
+    """CodeGen: a GPT-J whose fused projection is made for four devices."""
+    fused = Fused("qkv_proj", parts=_CODEGEN_PARTS, value_first=True)
+    check_divides("n_head", config.integer("n_head"), "parts of qkv_proj", _CODEGEN_PARTS)
+    return with_layers(gptj(config), lambda _, layer: replace(layer, attention=replace(layer.attention, fused=fused)))
+
+
 def _scale(config: CheckpointConfig, heads: Heads) -> float:
     return heads.head_dim**-0.5 if config.flag("scale_attn_weights", True) else 1.0
 
 
 _BUFFERS = (".attn.bias",)
+_CODEGEN_PARTS = 4
 
 GPT2 = Architecture(
     name="GPT2LMHeadModel",
@@ -101,4 +109,13 @@ GPTJ = Architecture(
     features=("parallel residual", "interleaved partial rotary", "head with a bias"),
     build=gptj,
     harmless=_BUFFERS,
+    defaults={"rotary_dim": 64},
+)
+CODEGEN = Architecture(
+    name="CodeGenForCausalLM",
+    example="Salesforce/codegen-350M-mono",
+    features=("parallel residual", "interleaved partial rotary", "fused query-key-value", "head with a bias"),
+    build=codegen,
+    harmless=(".attn.causal_mask",),
+    defaults={"rotary_dim": 64},
 )

@@ -1,6 +1,6 @@
-"""MixtralForCausalLM, Qwen3MoeForCausalLM and OlmoeForCausalLM: mixtures of experts.
+"""MixtralForCausalLM, Qwen2Moe, Qwen3Moe and OlmoeForCausalLM: mixtures of experts.
 
-Source: transformers.models.mixtral, qwen3_moe and olmoe.
+Source: transformers.models.mixtral, qwen2_moe, qwen3_moe and olmoe.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from compiler.graph.architectures.family import (
 )
 from compiler.graph.architectures.mixtures import read_experts
 from compiler.graph.architectures.qwen import qwen3
-from compiler.graph.blocks import HeadNorm
+from compiler.graph.blocks import FeedForward, HeadNorm
 from compiler.graph.decoder import Decoder, Layer
+from compiler.graph.experts import Experts
 
 
 def mixtral(config: CheckpointConfig) -> Decoder:
@@ -37,8 +38,25 @@ def mixtral(config: CheckpointConfig) -> Decoder:
 
 
 def qwen3_moe(config: CheckpointConfig) -> Decoder:
-    """A Qwen3 whose layers are mixtures, but for those that `mlp_only_layers` or `decoder_sparse_step` leave dense."""
+    """A Qwen3 whose layers are mixtures, but for some."""
     experts = read_experts(config, "moe_intermediate_size", config.flag("norm_topk_prob", False))
+    return _sparse(config, qwen3(config), experts)
+
+
+def qwen2_moe(config: CheckpointConfig) -> Decoder:
+    """A Qwen2 whose layers are mixtures, but for some, with a gated expert that runs for every token."""
+    experts = read_experts(config, "moe_intermediate_size", config.flag("norm_topk_prob", False))
+    shared = FeedForward(config.integer("shared_expert_intermediate_size"), str(experts.act), name="mlp.shared_expert")
+    model = llama_like(config, rms(config), bias=config.flag("qkv_bias", True))
+    model = _sparse(config, model, replace(experts, shared=shared, shared_gate="shared_expert_gate"))
+    if not config.flag("use_sliding_window", False):
+        return model
+    first = config.integer("max_window_layers", 0, LAYER_LIMIT, 28)
+    return with_windows(model, read_windows(config, model.layers, lambda layer: layer % 2 == 0 and layer < first))
+
+
+def _sparse(config: CheckpointConfig, model: Decoder, experts: Experts) -> Decoder:
+    """Mixtures in the layers that `mlp_only_layers` and `decoder_sparse_step` do not leave dense."""
     step = config.integer("decoder_sparse_step", 1, LAYER_LIMIT, 1)
     dense = config.fields.get("mlp_only_layers") or []
     if not isinstance(dense, list):
@@ -47,7 +65,7 @@ def qwen3_moe(config: CheckpointConfig) -> Decoder:
     def change(index: int, layer: Layer) -> Layer:
         return layer if index in dense or (index + 1) % step else replace(layer, experts=experts)
 
-    return with_layers(qwen3(config), change)
+    return with_layers(model, change)
 
 
 def olmoe(config: CheckpointConfig) -> Decoder:
@@ -82,4 +100,11 @@ OLMOE = Architecture(
     features=("mixture of experts", "norm of all query heads and of all key heads", "clip_qkv", GROUPED, ROPES),
     build=olmoe,
     missing="clip_qkv of more than twelve significant bits",
+)
+QWEN2_MOE = Architecture(
+    name="Qwen2MoeForCausalLM",
+    example="Qwen/Qwen1.5-MoE-A2.7B",
+    features=("mixture of experts with a gated shared one", "query, key and value biases", GROUPED, ROPES),
+    build=qwen2_moe,
+    defaults={"num_key_value_heads": 16, "sliding_window": 4096},
 )

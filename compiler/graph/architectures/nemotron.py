@@ -1,6 +1,6 @@
-"""NemotronForCausalLM and ArceeForCausalLM: a plain MLP with a squared ReLU.
+"""NemotronForCausalLM, ArceeForCausalLM and Jais2ForCausalLM: a plain MLP with a squared ReLU.
 
-Source: transformers.models.nemotron.modeling_nemotron, transformers.models.arcee.modeling_arcee.
+Source: transformers.models.nemotron, arcee and jais2.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from compiler.graph.builder import Norm
 from compiler.graph.decoder import Decoder
 
 
-def _plain(config: CheckpointConfig, norm: Norm, partial: float) -> Decoder:
-    bias, mlp_bias = config.flag("attention_bias", False), config.flag("mlp_bias", False)
+def _plain(config: CheckpointConfig, norm: Norm, partial: float | None, biases: bool = False) -> Decoder:
+    bias, mlp_bias = config.flag("attention_bias", biases), config.flag("mlp_bias", biases)
     model = llama_like(config, norm, act="relu2", bias=bias, output_bias=bias, mlp_bias=mlp_bias, partial=partial)
     return with_layers(model, lambda _, layer: replace(layer, mlp=replace(layer.mlp, gate="")))
 
@@ -37,6 +37,11 @@ def arcee(config: CheckpointConfig) -> Decoder:
     return _plain(config, rms(config, 1e-5), 1.0)
 
 
+def jais2(config: CheckpointConfig) -> Decoder:
+    """A Jais 2: layer norms, and biases unless it says otherwise."""
+    return _plain(config, layernorm(config, "layer_norm_eps"), None, biases=True)
+
+
 NEMOTRON = Architecture(
     name="NemotronForCausalLM",
     example="nvidia/Minitron-4B-Base",
@@ -48,4 +53,10 @@ ARCEE = Architecture(
     example="arcee-ai/AFM-4.5B",
     features=("squared ReLU", GROUPED, ROPES),
     build=arcee,
+)
+JAIS2 = Architecture(
+    name="Jais2ForCausalLM",
+    example="inceptionai/Jais-2-8B-Chat",
+    features=("squared ReLU", "biases", GROUPED, ROPES),
+    build=jais2,
 )

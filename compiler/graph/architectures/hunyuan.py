@@ -1,0 +1,42 @@
+"""HunYuanDenseV1ForCausalLM: Llama with norms of query and key heads behind the rotation.
+
+Source: transformers.models.hunyuan_v1_dense.modeling_hunyuan_v1_dense.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.checkpoint.config import CheckpointConfig
+from compiler.graph.architectures.family import GROUPED, ROPES, Architecture, llama_like, read_heads, rms, with_layers
+from compiler.graph.blocks import HeadNorm
+from compiler.graph.decoder import Decoder
+
+
+def hunyuan(config: CheckpointConfig) -> Decoder:
+    """A dense HunYuan."""
+    bias, norm = config.flag("attention_bias", False), rms(config, 1e-5)
+    model = llama_like(_fixed_base(config), norm, bias=bias, output_bias=bias)
+    head_norm = HeadNorm(norm, "query_layernorm", "key_layernorm", rotated=True)
+    return with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, head_norm=head_norm)))
+
+
+def _fixed_base(config: CheckpointConfig) -> CheckpointConfig:
+    """A dynamic rope with `alpha` stretches the base once and for all, whatever the length of the text."""
+    table = CheckpointConfig(config.table("rope_scaling") or config.table("rope_parameters"))
+    if table.fields.get("rope_type", table.fields.get("type")) != "dynamic" or not table.fields.get("alpha"):
+        return config
+    width = read_heads(config, grouped=True).head_dim
+    theta = table.number("rope_theta", 1.0, 1e12, config.number("rope_theta", 1.0, 1e12, 10000.0))
+    base = theta * table.number("alpha", 1e-3, 1e6) ** (width / (width - 2))
+    return CheckpointConfig(
+        {**config.fields, "rope_scaling": None, "rope_parameters": {"rope_type": "default", "rope_theta": base}}
+    )
+
+
+HUNYUAN = Architecture(
+    name="HunYuanDenseV1ForCausalLM",
+    example="tencent/Hunyuan-7B-Instruct",
+    features=("norm of each query and key head behind the rotation", "dynamic rope with alpha", GROUPED, ROPES),
+    build=hunyuan,
+)
