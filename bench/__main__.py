@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import copying, emulator, first_paint, instructions
+from bench import copying, emulator, first_paint, inspector, instructions
 from bench.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "first-paint": first_paint.measure,
+    "inspector": inspector.measure,
     "phase-4": instructions.measure,
     "phases-2-3": copying.measure_time,
     "memory-13b": copying.measure_memory,

@@ -12,8 +12,9 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import lt
 
 from compiler.debug_info import DebugInfo, LayerBegin, LiveRange, Node, PassReport, layer_begins
@@ -83,27 +84,28 @@ def debug_to_bytes(debug: DebugInfo) -> bytes:
     labels = [(strings(name), pc) for name, pc in debug.labels.items()]
     values = [(strings(v.name), v.begin, v.end, v.first_pc, v.last_pc) for v in debug.values]
     passes = [(strings(report.name), report.before, report.after) for report in debug.passes]
-    layers = layer_begins(debug)
     texts = [text.encode("utf-8") for text in strings.numbers]
-    ends, end = [], 0
-    for text in texts:
-        end += len(text)
-        ends.append(end)
-    tables: tuple[tuple[str, Iterable[int]], ...] = (
-        ("i", debug.instruction_nodes),
-        ("i", of_instruction),
-        ("i", _flat(nodes)),
-        ("i", _flat(region_names)),
-        ("i", _flat((each.begin, each.layer) for each in layers)),
-        ("I", _flat(labels)),
-        ("I", _flat(values)),
-        ("I", _flat(passes)),
-        ("I", ends),
-    )
-    counts = [len(each) for each in (of_instruction, nodes, region_names, layers, labels, values, passes, texts)]
-    head = write_header(Payload.DEBUG, FORMAT_VERSION) + _DIRECTORY.pack(*counts, end)
+    cells: dict[str, array[int]] = {
+        "instruction_nodes": array("i", debug.instruction_nodes),
+        "instruction_regions": array("i", of_instruction),
+        "nodes": array("i", _flat(nodes)),
+        "regions": array("i", _flat(region_names)),
+        "layers": array("i", _flat((each.begin, each.layer) for each in layer_begins(debug))),
+        "labels": array("I", _flat(labels)),
+        "values": array("I", _flat(values)),
+        "passes": array("I", _flat(passes)),
+    }
+    return pack_tables({name: _little_endian(column) for name, column in cells.items()}, texts)
+
+
+def pack_tables(tables: Mapping[str, bytes], texts: Sequence[bytes]) -> bytes:
+    """The content of the file from its tables as they lie in it, all but the strings, and the texts."""
+    ends = _little_endian(array("I", accumulate(map(len, texts))))
+    whole = {**tables, "strings": ends}
+    counts = [len(whole[name]) // (_CELL_BYTES * width) for name, width in _WIDTHS.items()]
+    head = write_header(Payload.DEBUG, FORMAT_VERSION) + _DIRECTORY.pack(*counts[1:], sum(map(len, texts)))
     head = (head + _CRC.pack(zlib.crc32(head))).ljust(_TABLES_BEGIN, b"\0")
-    return b"".join((head, *(_little_endian(array(code, cells)) for code, cells in tables), *texts))
+    return b"".join((head, *(whole[name] for name in _WIDTHS), *texts))
 
 
 def _flat(records: Iterable[tuple[int, ...]]) -> Iterator[int]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.artifacts.layout import memory_map_from_json
 from compiler.artifacts.manifest import MEMORY_MAP
-from compiler.errors import ArtifactError
-from compiler.memory_map import REGION_KINDS, MemoryMap, Region
-from compiler.strict_json import RECOMPILE
+from compiler.memory_map import BURST_BYTES, REGION_KINDS, MemoryMap, Region
+from hyperdex_tui.backend.cells import held_bytes
+from hyperdex_tui.backend.mapped import read_file
 
 _MAP_LIMIT = 512 << 20
 
@@ -45,14 +47,7 @@ def open_memory_map(folder: Path) -> MemoryMap:
     Raises:
         ArtifactError: missing, damaged or of another version.
     """
-    path = folder / MEMORY_MAP
-    try:
-        if path.stat().st_size > _MAP_LIMIT:
-            raise ArtifactError(f"{path.name} is larger than {_MAP_LIMIT} bytes", RECOMPILE)
-        content = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path.name} cannot be read: {error.strerror}", RECOMPILE) from None
-    return memory_map_from_json(content)
+    return memory_map_from_json(read_file(folder / MEMORY_MAP, _MAP_LIMIT))
 
 
 def device_bytes(memory_map: MemoryMap, region: Region) -> int:
@@ -85,18 +80,43 @@ def _searchable(region: Region) -> str:
     return f"{region.name} {region.kind} {region.source.tensor} {region.source.module}".casefold()
 
 
-def bar_runs(memory_map: MemoryMap, width: int) -> tuple[tuple[str, int], ...]:
-    """The used part of a channel as `width` cells: (kind, cells) runs in address order.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The bytes [begin, end) of a channel that the bar shows."""
 
-    A cell shows the kind at its middle, so a region smaller than a cell may not appear.
+    begin: int
+    end: int
+
+    def zoomed(self, factor: float, center: int, limit: int) -> Window:
+        """The window with `factor` times the bytes, around `center`, within [0, limit)."""
+        size = max(BURST_BYTES, min(limit, round((self.end - self.begin) * factor)))
+        begin = max(0, min(center - size // 2, limit - size))
+        return Window(begin, begin + size)
+
+    def moved(self, share: float, limit: int) -> Window:
+        """The window moved by a share of its size, within [0, limit)."""
+        size = self.end - self.begin
+        begin = max(0, min(self.begin + round(size * share), limit - size))
+        return Window(begin, begin + size)
+
+    def holds(self, region: Region) -> bool:
+        """Whether a byte of the region is in sight."""
+        return region.begin < self.end and self.begin < region.end
+
+
+def whole_window(memory_map: MemoryMap) -> Window:
+    """Everything that is used."""
+    return Window(0, max(1, memory_map.end))
+
+
+def bar_runs(memory_map: MemoryMap, width: int, window: Window) -> tuple[tuple[str, int], ...]:
+    """The bytes of a window as `width` cells: (kind, cells) runs in address order.
+
+    A cell shows the kind that has most of its bytes; zoom shows what is smaller than a cell.
     """
-    end = memory_map.end
-    if not end or width <= 0:
-        return ((FREE, max(0, width)),)
     runs: list[tuple[str, int]] = []
-    for cell in range(width):
-        region = memory_map.region_at((2 * cell + 1) * end // (2 * width))
-        kind = region.kind if region is not None else FREE
+    for cell in range(max(0, width)):
+        kind = _kind_of_cell(memory_map, *_cell_bytes(window, width, cell))
         if runs and runs[-1][0] == kind:
             runs[-1] = (kind, runs[-1][1] + 1)
         else:
@@ -104,9 +124,88 @@ def bar_runs(memory_map: MemoryMap, width: int) -> tuple[tuple[str, int], ...]:
     return tuple(runs)
 
 
-def cells_of(memory_map: MemoryMap, region: Region, width: int) -> tuple[int, int]:
-    """First cell and number of cells of a region in a bar of `width` cells; at least one."""
-    end = max(1, memory_map.end)
-    first = region.begin * width // end
-    last = -(-region.end * width // end)
-    return min(first, max(0, width - 1)), max(1, last - first)
+def _cell_bytes(window: Window, width: int, cell: int) -> tuple[int, int]:
+    size = window.end - window.begin
+    begin = window.begin + cell * size // width
+    return begin, max(begin + 1, window.begin + (cell + 1) * size // width)
+
+
+def _kind_of_cell(memory_map: MemoryMap, begin: int, end: int) -> str:
+    shares: dict[str, int] = {}
+    covered = 0
+    for region in regions_between(memory_map, begin, end):
+        part = min(end, region.end) - max(begin, region.begin)
+        shares[region.kind] = shares.get(region.kind, 0) + part
+        covered += part
+    shares[FREE] = end - begin - covered
+    return max(shares, key=lambda kind: shares[kind])
+
+
+def regions_between(memory_map: MemoryMap, begin: int, end: int) -> Sequence[Region]:
+    """The regions with a byte in [begin, end)."""
+    first = bisect_right(memory_map.regions, begin, key=lambda region: region.end)
+    last = bisect_left(memory_map.regions, end, key=lambda region: region.begin)
+    return memory_map.regions[first:last]
+
+
+def cells_of(region: Region, width: int, window: Window) -> tuple[int, int] | None:
+    """First cell and number of cells of a region in a bar of `width` cells; None when it is out of sight."""
+    if not window.holds(region) or width <= 0:
+        return None
+    size = window.end - window.begin
+    first = max(0, region.begin - window.begin) * width // size
+    last = -(-min(size, region.end - window.begin) * width // size)
+    return min(first, width - 1), max(1, last - first)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Regions that belong together: those of a layer, or of a kind outside the layers."""
+
+    title: str
+    layer: int
+    regions: tuple[Region, ...]
+
+    @property
+    def channel_bytes(self) -> int:
+        """Bytes in each channel."""
+        return sum(region.end - region.begin for region in self.regions)
+
+
+def groups_of(regions: Sequence[Region], sort: str) -> tuple[Group, ...]:
+    """Regions by layer, the others by kind, in the given order."""
+    found: dict[tuple[int, str], list[Region]] = {}
+    for region in regions:
+        layer = region.source.layer
+        title = f"layer {layer}" if layer >= 0 else region.kind
+        found.setdefault((layer, title), []).append(region)
+    groups = [Group(title, layer, tuple(members)) for (layer, title), members in found.items()]
+    if sort == "size":
+        groups.sort(key=lambda group: -group.channel_bytes)
+    elif sort == "name":
+        groups.sort(key=lambda group: (group.layer, group.title))
+    return tuple(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelUse:
+    """How one channel of one device is used, in bytes: what holds elements by kind, padding, and what is free."""
+
+    channel: int
+    held: Mapping[str, int]
+    padding: int
+    free: int
+
+
+def channel_uses(memory_map: MemoryMap, device: int) -> tuple[ChannelUse, ...]:
+    """The use of every channel of a device."""
+    found = []
+    taken = sum(region.end - region.begin for region in memory_map.regions)
+    for channel in range(memory_map.channels):
+        held: dict[str, int] = {}
+        for region in memory_map.regions:
+            size = held_bytes(region, memory_map.dtype.itemsize, device, channel)
+            held[region.kind] = held.get(region.kind, 0) + size
+        padding = taken - sum(held.values())
+        found.append(ChannelUse(channel, held, padding, memory_map.channel_bytes - taken))
+    return tuple(found)

@@ -1,10 +1,19 @@
-"""The address space of a channel as one bar, with the selected region marked and a legend."""
+"""The address space of a channel as one bar that zooms, with the selected region marked and a legend."""
 
 from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
 from compiler.quantity import bytes_text
-from hyperdex_tui.backend.memory import FREE, LETTERS, KindTotal, bar_runs, cells_of, totals
+from hyperdex_tui.backend.memory import (
+    FREE,
+    LETTERS,
+    KindTotal,
+    Window,
+    bar_runs,
+    cells_of,
+    totals,
+    whole_window,
+)
 from hyperdex_tui.formatting import percent_text
 from hyperdex_tui.widgets.painted import Line, Pane, Span, line, line_width
 
@@ -19,12 +28,13 @@ class MemoryBar(Pane):
         self._map: MemoryMap | None = None
         self._totals: tuple[KindTotal, ...] = ()
         self._region: Region | None = None
+        self._window = Window(0, 1)
 
-    def show_map(self, memory_map: MemoryMap, region: Region | None) -> None:
-        """Show a map with one region marked."""
+    def show_map(self, memory_map: MemoryMap, region: Region | None, window: Window) -> None:
+        """Show the bytes of a window with one region marked."""
         if self._map is not memory_map:
             self._map, self._totals = memory_map, totals(memory_map)
-        self._region = region
+        self._region, self._window = region, window
         self._draw()
 
     def on_resize(self) -> None:
@@ -37,17 +47,24 @@ class MemoryBar(Pane):
         width = max(10, self.size.width)
         used, capacity = self._map.end, self._map.channel_bytes
         devices = "1 device" if self._map.num_devices == 1 else f"each of {self._map.num_devices} devices"
+        zoom = self._window_text()
         head = line(
             (bytes_text(used * self._map.channels), "strong"),
             (f" of {bytes_text(capacity * self._map.channels)} on {devices}", "text"),
-            (f" ({percent_text(used, capacity)}), {self._map.channels} channels alike", "dim"),
+            (f" ({percent_text(used, capacity)}){zoom or f', {self._map.channels} channels alike'}", "dim"),
         )
         self.show([head, self._bar(width), self._marker(width), *self._legend(width)])
+
+    def _window_text(self) -> str:
+        """What the bar shows when that is not everything."""
+        if self._map is None or self._window == whole_window(self._map):
+            return ""
+        return f", zoom [{self._window.begin:#x}, {self._window.end:#x})"
 
     def _bar(self, width: int) -> Line:
         assert self._map is not None
         spans: list[Span] = []
-        for kind, cells in bar_runs(self._map, width):
+        for kind, cells in bar_runs(self._map, width, self._window):
             text = f" {kind} ".center(cells) if cells >= len(kind) + 2 else LETTERS[kind] * cells
             spans.append((text, f"kind-{kind}"))
         return spans
@@ -55,8 +72,12 @@ class MemoryBar(Pane):
     def _marker(self, width: int) -> Line:
         if self._map is None or self._region is None:
             return ()
-        first, cells = cells_of(self._map, self._region, width)
+        place = cells_of(self._region, width, self._window)
         name = f" {self._region.name} "
+        if place is None:
+            behind = self._region.begin >= self._window.end
+            return line((f"{name}▶".rjust(width) if behind else f"◀{name}", "accent"))
+        first, cells = place
         mark = "▲" * cells
         if first + cells + len(name) <= width:
             return line(" " * first, (mark, "accent"), (name, "accent"))

@@ -79,7 +79,7 @@ async def test_instruction_and_region_are_linked_both_ways(make_app: MakeApp, bu
         assert isinstance(app.screen, MemoryScreen)
         current = app.screen.query_one(RegionList).current
         assert current is not None and current.name == "l0.q"
-        await press(pilot, "enter")  # back to the list that is below, not to a third screen
+        await press(pilot, "i")  # back to the list that is below, not to a third screen
         assert isinstance(app.screen, InstructionsScreen)
         assert len(app.screen_stack) == 2
         assert "1 of 23: region l0.q" in rows(app)[0]
