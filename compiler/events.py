@@ -97,7 +97,12 @@ class PhaseFailed:
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """First record of a job file."""
+    """First record of a job file.
+
+    Attributes:
+        build: what it makes, "" for a download alone.
+        options: the command's options, beside places, as a shell would take them.
+    """
 
     event: ClassVar[str] = "job_started"
     phase: int
@@ -107,6 +112,7 @@ class JobStarted:
     pid: int
     host: str
     started_at: str
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True)

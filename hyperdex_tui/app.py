@@ -13,7 +13,8 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
 
-from compiler.workspace import Workspace
+from compiler.cards import PCI_DEVICES
+from compiler.workspace import MAX_DEVICES, Workspace
 from hyperdex_tui.backend.emulator import Emulators
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
@@ -55,6 +56,7 @@ class HyperDexApp(App[None]):
         prefix: folder of all models.
         model_id: model to put the cursor on.
         state_file: where theme and place are kept between two starts; None: the user's own file.
+        pci: where the kernel lists PCI devices.
     """
 
     TITLE = "HyperDex"
@@ -63,7 +65,10 @@ class HyperDexApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[Any]] = {lambda: _key_commands()}
 
-    def __init__(self, prefix: Path, model_id: str = "", state_file: Path | None = None) -> None:
+    def __init__(
+        self, prefix: Path, model_id: str = "", state_file: Path | None = None, pci: Path = PCI_DEVICES
+    ) -> None:
+        self._pci = pci
         self._state_file = state_file or state_path()
         self._state, self._complaint = load_state(self._state_file)
         super().__init__()
@@ -201,12 +206,13 @@ class HyperDexApp(App[None]):
 
     def on_open_compile(self, message: OpenCompile) -> None:
         """Choices for a compile; takes the place of a run screen, so that Esc does not walk through old runs."""
+        from compiler.cards import card_count, find_cards
         from hyperdex_tui.screens.compile import CompileScreen
 
-        spec = JobSpec(message.model_id)
-        if message.target:
-            spec = replace(spec, target=message.target, num_devices=message.num_devices)
-        self._replace("run", CompileScreen(self.prefix, self.launcher, spec))
+        cards = card_count(find_cards(self._pci))
+        spec = JobSpec(message.model_id, message.num_devices or min(max(1, cards), MAX_DEVICES))
+        spec = replace(spec, target=message.target or spec.target)
+        self._replace(("run",), CompileScreen(self.prefix, self.launcher, spec, cards))
 
     def on_open_fit(self, message: OpenFit) -> None:
         """Where a model fits."""
@@ -228,11 +234,11 @@ class HyperDexApp(App[None]):
         from hyperdex_tui.screens.run import RunScreen
 
         job = job_file(self.launcher.prefix, message.model_id, message.job_id)
-        self._replace("compile", RunScreen(self.launcher, job))
+        self._replace(("compile", "run"), RunScreen(self.launcher, job))
 
-    def _replace(self, scope: str, screen: Screen[None]) -> None:
-        """Push `screen`, in place of the current one when that is of `scope`."""
-        if getattr(self.screen, "scope", "") == scope:
+    def _replace(self, scopes: tuple[str, ...], screen: Screen[None]) -> None:
+        """Push `screen`, in place of the current one when that is of one of `scopes`."""
+        if getattr(self.screen, "scope", "") in scopes:
             self.switch_screen(screen)
         else:
             self.push_screen(screen)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from compiler.cli.options import model_argument, open_workspace, place_demo, prefix_option
+from compiler.cli.options import chosen_options, model_argument, open_workspace, place_demo, prefix_option
 from compiler.cli.output import OutputFile
 
 
@@ -52,7 +52,7 @@ def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, 
     folder = open_workspace(prefix).model(model_id)
     build = build_name(given["target"], given["num_devices"], given["dtype"])
     with Narration(events, job) as narration:
-        narration.begin(folder.model_id, build)
+        narration.begin(folder.model_id, build, chosen_options("prefix", "events", "job"))
         given["offline"] = place_demo(folder) or given["offline"]
         compile_model(Workspace(folder.prefix), folder.model_id, CompileOptions(**given), narration)
         narration.end(build)

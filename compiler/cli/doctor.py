@@ -17,13 +17,10 @@ from pathlib import Path
 import click
 
 from compiler import __version__
+from compiler.cards import LPU_VENDOR, PCI_DEVICES, find_cards
 from compiler.cli.options import open_workspace, prefix_option
 from compiler.errors import HyperDexError, UsageError
 from compiler.sanitize import one_line
-
-PCI_DEVICES = Path("/sys/bus/pci/devices")
-LPU_VENDOR = 0x10EE
-"""Who made the chip of the cards that the LPU was built on."""
 
 _LITTLE_SPACE_BYTES = 10 * 10**9
 _PYTHON = (3, 10)
@@ -42,15 +39,6 @@ class Finding:
     name: str
     level: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A PCI device: its address, its vendor and device ids as lspci writes them, its driver or ""."""
-
-    address: str
-    ids: str
-    driver: str
 
 
 @click.command(name="doctor")
@@ -77,20 +65,6 @@ def examine(prefix: Path | None = None, pci: Path = PCI_DEVICES) -> tuple[Findin
         pci: where the kernel lists PCI devices.
     """
     return (_versions(), _packages(), _machine(), _terminal(), _prefix(prefix), _cards(pci), _hub())
-
-
-def find_cards(pci: Path, vendor: int = LPU_VENDOR) -> tuple[Card, ...]:
-    """Every PCI device of a vendor; none where there is no such folder."""
-    found = []
-    for path in sorted(pci.iterdir()) if pci.is_dir() else ():
-        try:
-            ids = [int((path / name).read_text(encoding="ascii"), 16) for name in ("vendor", "device")]
-            driver = (path / "driver").resolve().name if (path / "driver").exists() else ""
-        except (OSError, ValueError):
-            continue
-        if ids[0] == vendor:
-            found.append(Card(one_line(path.name, 40), f"{ids[0]:04x}:{ids[1]:04x}", one_line(driver, 40)))
-    return tuple(found)
 
 
 def _versions() -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from compiler.cli.options import model_argument, open_workspace, place_demo, prefix_option
+from compiler.cli.options import chosen_options, model_argument, open_workspace, place_demo, prefix_option
 from compiler.cli.output import OutputFile
 
 
@@ -27,7 +27,7 @@ def command(
 
     folder = open_workspace(prefix).model(model_id)
     with Narration(events, job) as narration:
-        narration.begin(folder.model_id, "")
+        narration.begin(folder.model_id, "", chosen_options("prefix", "events", "job"))
         options = CompileOptions(revision=revision, offline=place_demo(folder) or offline)
         download_model(Workspace(folder.prefix), folder.model_id, options, narration)
         narration.end("")

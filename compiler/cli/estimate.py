@@ -33,6 +33,8 @@ _LIMIT_BYTES = 16 << 20
 @click.option("--input-tokens", default=32, show_default=True, metavar="K", help="Tokens of the prompt.")
 @click.option("--output-tokens", default=2016, show_default=True, metavar="K", help="Tokens to generate.")
 @click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: what is needed, or 4096]")
+@click.option("--no-fusion", is_flag=True, help="Without the fusion pass.")
+@click.option("--no-reorder", is_flag=True, help="Without the layer reordering pass.")
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects.")
 def command(
@@ -45,6 +47,8 @@ def command(
     input_tokens: int,
     output_tokens: int,
     max_length: int | None,
+    no_fusion: bool,
+    no_reorder: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +66,15 @@ def command(
     found = [
         estimate(
             config,
-            CompileOptions(num_devices=count, target=target, dtype=dtype, max_length=max_length, topology=topology),
+            CompileOptions(
+                num_devices=count,
+                target=target,
+                dtype=dtype,
+                max_length=max_length,
+                fusion=not no_fusion,
+                reorder=not no_reorder,
+                topology=topology,
+            ),
             input_tokens,
             output_tokens,
         )

@@ -187,10 +187,10 @@ class Narration:
         for listener in self.listeners:
             listener(record)
 
-    def begin(self, model_id: str, build: str) -> None:
-        """Say what is compiled, by whom and since when."""
+    def begin(self, model_id: str, build: str, options: str) -> None:
+        """Say what is compiled, by whom, since when and with which options."""
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self(JobStarted(-1, 0.0, model_id, build, os.getpid(), socket.gethostname(), since))
+        self(JobStarted(-1, 0.0, model_id, build, os.getpid(), socket.gethostname(), since, options))
 
     def end(self, build: str) -> None:
         """Say that the compile went through."""

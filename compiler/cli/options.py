@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from compiler.errors import ArtifactError, UsageError
 
@@ -49,6 +51,25 @@ def build_option(command: Command) -> Command:
 def model_argument(command: Command) -> Command:
     """Add the argument MODEL_ID."""
     return click.argument("model_id", metavar="MODEL_ID")(command)
+
+
+def chosen_options(*left_out: str) -> str:
+    """The options of the running command that are not at their default, as a shell would take them.
+
+    Args:
+        left_out: names of parameters that say where, not what.
+    """
+    context = click.get_current_context()
+    words: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if not isinstance(parameter, click.Option) or parameter.name in left_out or value in (None, False, "", ()):
+            continue
+        if context.get_parameter_source(parameter.name or "") is ParameterSource.DEFAULT:
+            continue
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(each)]
+    return shlex.join(words)
 
 
 def open_workspace(prefix: Path | None) -> Workspace:

@@ -140,6 +140,7 @@ async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tupl
     command += ["--target", spec.target, "--dtype", spec.dtype]
     command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
     command += ["--max-length", str(spec.max_length)] if spec.max_length else []
+    command += ([] if spec.fusion else ["--no-fusion"]) + ([] if spec.reorder else ["--no-reorder"])
     answer = await ask_compiler(*command)
     found, complaint = _estimates(answer.output), answer.complaint
     if plan.rows:

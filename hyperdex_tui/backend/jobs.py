@@ -24,6 +24,7 @@ from typing import BinaryIO
 from compiler.errors import ArtifactError, UsageError
 from compiler.events import JobFinished, JobStarted, PhaseFailed, Record, from_line
 from compiler.workspace import ModelFolder, Workspace, build_name, parse_model_id
+from hyperdex_tui.backend.job_options import checked_options
 
 _READ_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14
@@ -116,6 +117,18 @@ class Launcher:
         """
         command = [sys.executable, "-m", "compiler", "download", model_id, "--prefix", str(self.prefix), "--events"]
         return self.launch(model_id, lambda path: [*command, "--job", str(path)])
+
+    def again(self, started: JobStarted) -> JobFile:
+        """Start what a job did once more, with its own options.
+
+        Raises:
+            ArtifactError: the job file holds options that no job of ours has.
+            OSError: the prefix cannot be written or the process cannot be started.
+        """
+        words = checked_options(started.options)
+        command = [sys.executable, "-m", "compiler", "compile" if started.build else "download", started.model_id]
+        command += ["--prefix", str(self.prefix), *words, "--events"]
+        return self.launch(started.model_id, lambda path: [*command, "--job", str(path)])
 
     def launch(self, model_id: str, command: Callable[[Path], list[str]]) -> JobFile:
         """Start `command(job file)` in a session of its own."""

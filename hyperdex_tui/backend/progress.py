@@ -17,13 +17,20 @@ from compiler.events import (
 )
 
 LOG_LIMIT = 10_000
+_SAMPLE_S = 0.2
+_SAMPLES = 240
 
 WAITING, RUNNING, DONE, SKIPPED, FAILED = "waiting", "running", "done", "up to date", "failed"
 
 
 @dataclass(slots=True)
 class PhaseProgress:
-    """How one phase stands; times are seconds since the job began."""
+    """How one phase stands; times are seconds since the job began.
+
+    Attributes:
+        rate: units per second since the phase began.
+        samples: units per second of one short interval after the other, the newest last.
+    """
 
     number: int
     state: str = WAITING
@@ -35,6 +42,9 @@ class PhaseProgress:
     begin_s: float = 0.0
     end_s: float = 0.0
     source: str = ""
+    samples: list[float] = field(default_factory=list)
+    sampled_s: float = 0.0
+    sampled_done: int = 0
 
     @property
     def title(self) -> str:
@@ -67,7 +77,9 @@ class JobProgress:
         started: first record, None until it was read.
         seconds: time of the newest record.
         error: why it failed, "" while it has not.
-        finished: build name once it went through.
+        finished: what was made, once it went through.
+        build: name of the build that was made, "" for a download alone.
+        dropped: lines that the log no longer holds.
         revision: counts changes, so that a view can tell whether to repaint.
     """
 
@@ -78,6 +90,8 @@ class JobProgress:
     error: str = ""
     exit_code: int = 0
     finished: str = ""
+    build: str = ""
+    dropped: int = 0
     revision: int = 0
 
     @property
@@ -116,8 +130,8 @@ class JobProgress:
                 self.started = record
                 return
             case JobFinished():
-                self.finished = record.build or "done"
-                self._say(-1, record.seconds, "good", f"compiled {record.build}")
+                self.build, self.finished = record.build, record.build or "the checkpoint"
+                self._say(-1, record.seconds, "good", f"compiled {record.build}" if record.build else "downloaded")
                 return
             case PhaseFailed():
                 self.error, self.exit_code = record.error or "failed", record.exit_code
@@ -132,10 +146,12 @@ class JobProgress:
         match record:
             case PhaseStarted():
                 phase.state, phase.begin_s, phase.detail = RUNNING, record.seconds, record.detail
+                phase.sampled_s = record.seconds
                 self._say(phase.number, record.seconds, "head", f"{phase.title}: {record.detail}".rstrip(": "))
             case Progress():
                 phase.done, phase.total, phase.unit = record.done, record.total, record.unit
                 phase.rate, phase.source = record.rate, str(record.source)
+                _sample(phase, record)
             case PhaseFinished():
                 phase.state, phase.end_s = (SKIPPED if record.skipped else DONE), record.seconds
                 if record.reason:
@@ -148,6 +164,17 @@ class JobProgress:
         self.log.append(LogLine(phase, seconds, level, text))
         if len(self.log) > LOG_LIMIT:
             del self.log[: LOG_LIMIT // 10]
+            self.dropped += LOG_LIMIT // 10
+
+
+def _sample(phase: PhaseProgress, record: Progress) -> None:
+    """Keep the rate since the last sample, once that is long enough ago to mean something."""
+    elapsed = record.seconds - phase.sampled_s
+    if elapsed < _SAMPLE_S:
+        return
+    phase.samples.append(max(0, record.done - phase.sampled_done) / elapsed)
+    del phase.samples[:-_SAMPLES]
+    phase.sampled_s, phase.sampled_done = record.seconds, record.done
 
 
 def read_progress(records: list[Record]) -> JobProgress:

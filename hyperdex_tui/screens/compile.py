@@ -9,8 +9,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from compiler.cards import LPU_VENDOR
 from compiler.errors import HyperDexError
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, counted
 from compiler.target import TARGET_NAMES, load_target
 from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, add_estimates, plan_fit
 from hyperdex_tui.backend.jobs import JobSpec, Launcher
@@ -20,6 +21,7 @@ from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.fit_table import FitTable
 from hyperdex_tui.widgets.form import Field, Form
 from hyperdex_tui.widgets.painted import Pane, line
+from hyperdex_tui.widgets.share_bar import ShareBar
 
 _SETTLE_S = 0.15
 _LENGTHS = (0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
@@ -37,9 +39,14 @@ _DTYPE_HINTS = {
 }
 
 
-def _fields(spec: JobSpec) -> tuple[Field, ...]:
+def _device_hint(cards: int) -> str:
+    found = f"; {counted(cards, 'card')} here ({LPU_VENDOR:04x})" if cards else ""
+    return f"← → or type 1-64{found}"
+
+
+def _fields(spec: JobSpec, cards: int) -> tuple[Field, ...]:
     return (
-        Field("num_devices", "Devices", tuple(range(1, 65)), spec.num_devices, 64, lambda n: "← → or type 1-64"),
+        Field("num_devices", "Devices", tuple(range(1, 65)), spec.num_devices, 64, lambda n: _device_hint(cards)),
         Field("target", "Target", TARGET_NAMES, spec.target, hint=_target_hint),
         Field("dtype", "Data type", tuple(_DTYPE_HINTS), spec.dtype, hint=lambda name: _DTYPE_HINTS[name]),
         Field(
@@ -64,23 +71,31 @@ def _fields(spec: JobSpec) -> tuple[Field, ...]:
 
 
 class CompileScreen(AppScreen):
-    """The form, the fit table, and the build they make."""
+    """The form, the fit table, the memory of a device, and the build they make.
+
+    Args:
+        prefix: folder of all models.
+        launcher: starts the compile.
+        spec: what the form begins with.
+        cards: LPU cards found on this machine.
+    """
 
     scope = "compile"
     AUTO_FOCUS = "Form"
     BINDINGS: ClassVar[list[BindingType]] = bindings("compile")
 
-    def __init__(self, prefix: Path, launcher: Launcher, spec: JobSpec) -> None:
+    def __init__(self, prefix: Path, launcher: Launcher, spec: JobSpec, cards: int = 0) -> None:
         super().__init__(f"Compile › {spec.model_id}")
         self._prefix = prefix
         self._launcher = launcher
         self._spec = spec
-        self._form = Form(_fields(spec))
+        self._form = Form(_fields(spec, cards))
 
     def compose_body(self) -> ComposeResult:
         """Form, table, summary."""
         yield self._form
         yield FitTable()
+        yield ShareBar()
         yield Pane(id="compile-summary", classes="detail")
 
     def on_mount(self) -> None:
@@ -105,6 +120,7 @@ class CompileScreen(AppScreen):
         else:
             summary = [line("makes build ", (spec.build, "accent"), ("  in ", "dim"), (str(self._prefix), "dim"))]
         chosen = [row for row in plan.rows if row.num_devices == spec.num_devices] if plan is not None else []
+        self.query_one(ShareBar).show_row(chosen[0] if chosen else None)
         if plan is not None and chosen and not chosen[0].note and not chosen[0].fits:
             advice = f"the fewest that do: {plan.smallest_fit}" if plan.smallest_fit else "no number of devices does"
             summary.append(line((f"✗ {spec.num_devices} x {spec.target} cannot hold it; {advice}", "bad")))

@@ -15,6 +15,7 @@ from hyperdex_tui.formatting import pad, pad_left, seconds_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenRun, RowChosen
 from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
@@ -55,6 +56,22 @@ class JobList(RowList):
         """Jobs."""
         return len(self.jobs or ())
 
+    @property
+    def table_name(self) -> str:
+        """Words for the name of an exported file."""
+        return "jobs"
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return ("job", "state", "seconds", "build", "model_id", "exit_code", "error")
+
+    def cells(self, index: int) -> tuple[Cell, ...]:
+        """Values of a job."""
+        job, progress, state = (self.jobs or [])[index]
+        build = progress.started.build if progress.started else None
+        error = progress.error or None
+        return (job.job_id, state, round(progress.seconds, 3), build, job.model_id, progress.exit_code, error)
+
     def heading(self, width: int) -> Line:
         """Column titles."""
         return line((pad(f"  {'Started':<18}{'State':<11}{'Time':>7}  {'Build':<16} Model", width), "head"))
@@ -70,7 +87,7 @@ class JobList(RowList):
             (pad(began, 18), "text"),
             (pad(state, 11), _ROLES.get(state, "text")),
             (pad_left(seconds_text(progress.seconds), 7) + "  ", "text"),
-            (pad(build, 17), "text"),
+            (pad(build or ("download" if progress.started else ""), 17), "text"),
             (job.model_id, "strong"),
             ("  " + progress.error, "bad"),
         )

@@ -10,19 +10,35 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.timer import Timer
 
+from compiler.errors import HyperDexError
+from compiler.quantity import counted
+from compiler.workspace import parse_build_name
 from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_alive, last_words
-from hyperdex_tui.backend.progress import JobProgress
-from hyperdex_tui.formatting import seconds_text, wrap
+from hyperdex_tui.backend.progress import SKIPPED, JobProgress
+from hyperdex_tui.formatting import amount_text, seconds_text, wrap
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.messages import GoBack, OpenCompile, OpenGenerate, OpenInstructions, OpenMemory, RowMoved
+from hyperdex_tui.messages import (
+    GoBack,
+    LineChanged,
+    LineEntered,
+    OpenCompile,
+    OpenGenerate,
+    OpenInstructions,
+    OpenMemory,
+    OpenRun,
+    RowMoved,
+)
 from hyperdex_tui.screens.base import AppScreen
-from hyperdex_tui.widgets.log_list import LogList
+from hyperdex_tui.widgets.log_list import LEVELS, LogList
 from hyperdex_tui.widgets.painted import Line, Pane, line
 from hyperdex_tui.widgets.phases import PhaseTable
 
 _POLL_S = 0.1
 _LIFE_CHECK_S = 1.0
 _LOG_ROWS = 3
+_MADE = ("checkpoint", "converted model", "parameter files", "program")
+"""What phases 1 to 4 make."""
+
 _LOG_COLUMNS = 17
 """Cells of time, phase and sign before the text of a log line."""
 
@@ -36,6 +52,7 @@ class RunScreen(AppScreen):
     def __init__(self, launcher: Launcher, job: JobFile) -> None:
         super().__init__(f"Compile › {job.model_id}", note=f"job {job.job_id}")
         self.job = job
+        self.model_id = job.model_id
         self.progress = JobProgress()
         self._launcher = launcher
         self._follower = Follower(job.path)
@@ -94,12 +111,12 @@ class RunScreen(AppScreen):
     def _show(self) -> None:
         self.query_one("#run-headline", Pane).show(self._headline())
         self.query_one(PhaseTable).show(self.progress, self._now_s())
-        self.query_one(LogList).show(self.progress.log)
+        self.query_one(LogList).show(self.progress)
 
     def on_row_moved(self, event: RowMoved) -> None:
         """The whole text of a line that the list had to cut."""
-        lines = self.progress.log
-        text = lines[event.row].text if 0 <= event.row < len(lines) else ""
+        entry = self.query_one(LogList).current
+        text = entry.text if entry is not None else ""
         width = max(20, self.size.width - 2)
         fits = cell_len(text) <= width - _LOG_COLUMNS
         pane = self.query_one("#log-line", Pane)
@@ -110,17 +127,7 @@ class RunScreen(AppScreen):
         progress = self.progress
         elapsed = seconds_text(self._now_s())
         if progress.finished:
-            return [
-                line(("✓ compiled ", "good"), (progress.finished, "accent"), f" in {elapsed}"),
-                line(
-                    ("i", "accent"),
-                    " instructions   ",
-                    ("m", "accent"),
-                    " memory map   ",
-                    ("p", "accent"),
-                    " prompt it",
-                ),
-            ]
+            return self._result(elapsed)
         if progress.error:
             head = "■ cancelled" if progress.exit_code == 130 else "✗ failed"
             return [
@@ -129,11 +136,58 @@ class RunScreen(AppScreen):
             ]
         if progress.started is None:
             return [line(("▶ starting", "accent"), ("  the compiler is being loaded", "dim"))]
-        where = f"{progress.started.build}  process {progress.started.pid} on {progress.started.host}"
+        where = f"{progress.started.build or 'download'}  process {progress.started.pid} on {progress.started.host}"
         return [
             line((f"▶ running {elapsed}", "accent"), (f"  {where}", "dim")),
             line(("Esc leaves; it goes on.", "dim")),
         ]
+
+    def _result(self, elapsed: str) -> list[Line]:
+        """What was made, and where to look next."""
+        if not self.progress.build:
+            next_step = line(("c", "accent"), " chooses devices and compiles it")
+            return [line(("✓ downloaded ", "good"), (self.job.model_id, "accent"), f" in {elapsed}"), next_step]
+        made = [
+            f"{what} {amount_text(phase.done, phase.unit)}"
+            for phase, what in zip(self.progress.phases[1:], _MADE, strict=True)
+            if phase.done and phase.state != SKIPPED
+        ]
+        skipped = sum(phase.state == SKIPPED for phase in self.progress.phases)
+        made += [f"{counted(skipped, 'phase')} up to date"] if skipped else []
+        keys = (("i", "instructions"), ("m", "memory map"), ("p", "prompt it"), ("R", "again"), ("c", "other choices"))
+        next_step = line(*(part for cap, what in keys for part in ((cap, "accent"), (f" {what}   ", "text"))))
+        return [
+            line(("✓ compiled ", "good"), (self.progress.build, "accent"), f" in {elapsed}"),
+            line(("made ", "dim"), ", ".join(made)),
+            next_step,
+        ]
+
+    def action_level(self) -> None:
+        """The next set of levels."""
+        listing = self.query_one(LogList)
+        names = list(LEVELS)
+        listing.narrow(self.progress, names[(names.index(listing.level) + 1) % len(names)], listing.filter)
+
+    def action_filter(self) -> None:
+        """Type a text."""
+        self.open_prompt("filter", "filter ", self.query_one(LogList).filter, "words of a line of the log")
+
+    def on_line_changed(self, event: LineChanged) -> None:
+        """Filter while typing."""
+        listing = self.query_one(LogList)
+        listing.narrow(self.progress, listing.level, event.text)
+
+    def on_line_entered(self, event: LineEntered) -> None:
+        """Keep the filter."""
+        self.close_prompt()
+
+    def step_back(self) -> bool:
+        """Show the whole log again."""
+        listing = self.query_one(LogList)
+        if listing.level == "everything" and not listing.filter:
+            return False
+        listing.narrow(self.progress, "everything", "")
+        return True
 
     def action_cancel(self) -> None:
         """Ask, then stop the process."""
@@ -165,13 +219,34 @@ class RunScreen(AppScreen):
         self.post_message(GoBack())
 
     def action_retry(self) -> None:
-        """The compile screen again."""
-        self.post_message(OpenCompile(self.job.model_id))
+        """The same once more, in a new job."""
+        if not self.progress.ended:
+            self.say("it is still at work: x stops it", "warning")
+            return
+        if self.progress.started is None:
+            self.action_compile()
+            return
+        try:
+            job = self._launcher.again(self.progress.started)
+        except (HyperDexError, OSError) as error:
+            self.say(f"cannot start it again: {error}; c chooses anew", "error")
+            return
+        self.post_message(OpenRun(job.model_id, job.job_id))
+
+    def action_compile(self) -> None:
+        """The compile screen, with this build's target and devices."""
+        build = self.progress.started.build if self.progress.started is not None else ""
+        try:
+            named = parse_build_name(build)
+        except HyperDexError:
+            self.post_message(OpenCompile(self.job.model_id))
+        else:
+            self.post_message(OpenCompile(self.job.model_id, named.target, named.num_devices))
 
     def _build(self) -> str:
-        if not self.progress.finished:
-            self.say("no build yet: the compile has not gone through", "warning")
-        return self.progress.finished
+        if not self.progress.build:
+            self.say("no build yet: no compile has gone through here", "warning")
+        return self.progress.build
 
     def action_instructions(self) -> None:
         """Instruction list of the new build."""

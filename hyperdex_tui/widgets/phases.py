@@ -9,12 +9,13 @@ from hyperdex_tui.formatting import amount_text, pad, pad_left, percent_text, ra
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}
+_STEPS = "▁▂▃▄▅▆▇█"
 _FIXED = 3 + 29 + 6 + 13 + 11 + 12
 """Cells of everything but the bar."""
 
 
 class PhaseTable(Painted):
-    """One row per phase and one for what is being worked on."""
+    """One row per phase, one for what is being worked on, one for the rate over time."""
 
     def __init__(self) -> None:
         super().__init__(id="phases")
@@ -35,7 +36,23 @@ class PhaseTable(Painted):
         current = self._progress.current
         if y == len(phases) and current is not None:
             return self.paint(line(("    now: ", "dim"), (current.source or current.detail, "text")), width)
+        if y == len(phases) + 1 and current is not None and len(current.samples) > 1:
+            return self.paint(_rate_row(current, width), width)
         return self.paint((), width)
+
+
+def _rate_row(phase: PhaseProgress, width: int) -> Line:
+    """The rate over time, scaled to its highest, which is named."""
+    highest = max(phase.samples)
+    text = f"  now {rate_text(phase.samples[-1], phase.unit)}, highest {rate_text(highest, phase.unit)}"
+    shown = phase.samples[-max(1, width - len(text) - 10) :]
+    return line(("   rate: ", "dim"), (sparkline(shown, highest), "accent"), (text, "dim"))
+
+
+def sparkline(values: list[float], highest: float) -> str:
+    """One cell per value: the lowest step for nothing, the full one for `highest`."""
+    top = len(_STEPS) - 1
+    return "".join(_STEPS[round(top * min(1.0, value / highest)) if highest > 0 else 0] for value in values)
 
 
 def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.cli.doctor import examine, find_cards
+from compiler.cards import find_cards
+from compiler.cli.doctor import examine
 from compiler.cli.main import main
 
 
