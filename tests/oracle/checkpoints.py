@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+HELD = "held to transformers"
+"""Property of a test that compares with transformers: [architecture, dtype, device counts]."""
 VOCAB_SIZE = 101
 MAX_LENGTH = 64
 PROMPT = (5, 17, 88, 3, 42)
@@ -320,8 +322,13 @@ def make_config(recipe: Recipe) -> Any:
     return AutoConfig.for_model(_TWINS.get(recipe.family, recipe.family), **{**_TOKENS, **given})
 
 
+def architecture(recipe: Recipe) -> str:
+    """The class that config.json of a recipe names."""
+    return "ExaoneForCausalLM" if recipe.family == "exaone" else class_name(recipe)
+
+
 def class_name(recipe: Recipe) -> str:
-    """The transformers class of a recipe."""
+    """The transformers class that computes what a recipe does."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return str(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[_TWINS.get(recipe.family, recipe.family)])

@@ -7,6 +7,7 @@ bit for bit, on 1, 2, 3 and 4 devices.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,13 @@ from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
 from tests.oracle.checkpoints import (
     FAMILIES,
+    HELD,
     MAX_LENGTH,
     OTHER_PROMPT,
     PROMPT,
     RECIPES,
     Recipe,
+    architecture,
     greedy,
     load_reference,
     reference,
@@ -32,6 +35,7 @@ from tests.oracle.checkpoints import (
 )
 
 DEVICE_COUNTS = (1, 2, 3, 4)
+Record = Callable[[str, object], None]
 NEW_TOKENS = 20
 
 
@@ -82,13 +86,17 @@ def _assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt:
 
 
 @pytest.mark.parametrize("recipe", EVERYDAY, ids=str)
-def test_float32_tokens_are_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path) -> None:
+def test_float32_tokens_are_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path, record_property: Record) -> None:
+    record_property(HELD, [architecture(recipe), "float32", (1, 3)])
     _assert_exact(recipe, tmp_path, (1, 3), PROMPT)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
-def test_every_device_count_and_prompt_gives_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path) -> None:
+def test_every_device_count_and_prompt_gives_transformers_greedy_tokens(
+    recipe: Recipe, tmp_path: Path, record_property: Record
+) -> None:
+    record_property(HELD, [architecture(recipe), "float32", DEVICE_COUNTS])
     for prompt in (PROMPT, OTHER_PROMPT):
         _assert_exact(recipe, tmp_path, DEVICE_COUNTS, prompt)
 
@@ -106,7 +114,10 @@ def test_a_text_may_fill_the_caches_to_the_last_token(recipe: Recipe, prompt: tu
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", FAMILIES, ids=str)
-def test_half_precision_tokens_are_within_tolerance_of_the_best(recipe: Recipe, dtype: str, tmp_path: Path) -> None:
+def test_half_precision_tokens_are_within_tolerance_of_the_best(
+    recipe: Recipe, dtype: str, tmp_path: Path, record_property: Record
+) -> None:
+    record_property(HELD, [architecture(recipe), dtype, DEVICE_COUNTS])
     workspace = Workspace(tmp_path)
     ckpt = workspace.model(recipe.model_id).ckpt
     write_checkpoint(recipe, ckpt, dtype=dtype)
