@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import copying, emulator, first_paint, inspector, instructions
+from bench import copying, emulator, first_paint, inspector, instructions, passes
 from bench.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "first-paint": first_paint.measure,
     "inspector": inspector.measure,
     "phase-4": instructions.measure,
+    "passes": passes.measure,
     "phases-2-3": copying.measure_time,
     "memory-13b": copying.measure_memory,
     "emulator": emulator.measure,

@@ -72,7 +72,9 @@ class OptShape:
 
 
 OPT_1_3B = OptShape("opt-1.3b", 2048, 8192, 24, 32)
+OPT_6_7B = OptShape("opt-6.7b", 4096, 16384, 32, 32)
 OPT_13B = OptShape("opt-13b", 5120, 20480, 40, 40)
+OPT_30B = OptShape("opt-30b", 7168, 28672, 48, 56)
 OPT_66B = OptShape("opt-66b", 9216, 36864, 64, 72)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("target", "num_devices", "dtype", "max_length", "revision", "tool_version", "checkpoint_fingerprint")
 
+_STREAMS = {"of parameters": "rd.param", "of caches": "rd.kv", "to other devices": "tx"}
+
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
@@ -25,7 +27,9 @@ class BuildFacts:
         by_opcode, by_unit: number of instructions.
         regions: region -> [begin, end) in bytes of every channel.
         bytes: what it takes: parameter files, memory of each device, program.
-        ms_per_token: estimated by the clock.
+        streams: instructions that open one, by kind, and those that send a chunk to the other devices.
+        ms_per_token: emulated by the clock.
+        waits: of these, how long a unit stands still, by unit and reason.
     """
 
     options: Mapping[str, str]
@@ -33,7 +37,9 @@ class BuildFacts:
     by_unit: Mapping[str, int]
     regions: Mapping[str, tuple[int, int]]
     bytes: Mapping[str, int]
+    streams: Mapping[str, int]
     ms_per_token: float
+    waits: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,9 @@ class Comparison:
     moved: tuple[RegionMove, ...]
     unmoved: int
     bytes: dict[str, tuple[int, int]]
+    streams: dict[str, tuple[int, int]]
     ms_per_token: tuple[float, float]
+    waits: dict[str, tuple[float, float]]
 
 
 def facts_of(build: Build, tokens: int) -> BuildFacts:
@@ -77,9 +85,11 @@ def facts_of(build: Build, tokens: int) -> BuildFacts:
     options = {name: str(getattr(manifest, name)) for name in _OPTIONS}
     options |= {f"pass {name}": "yes" for name in manifest.passes}
     options |= {f"pass {each.name}": f"{each.before} to {each.after}" for each in build.debug.passes}
+    counts = Counter(instr.mnemonic for instr in program)
+    time = time_generation(clock_for(manifest, program), 1, tokens - 1)
     return BuildFacts(
         options=options,
-        by_opcode=dict(sorted(Counter(instr.mnemonic for instr in program).items())),
+        by_opcode=dict(sorted(counts.items())),
         by_unit=dict(sorted(Counter(instr.spec.unit.value for instr in program).items())),
         regions={region.name: (region.begin, region.end) for region in memory.regions},
         bytes={
@@ -87,7 +97,9 @@ def facts_of(build: Build, tokens: int) -> BuildFacts:
             "memory of each device": memory.end * memory.channels,
             "program": sum(entry.size for entry in manifest.files),
         },
-        ms_per_token=time_generation(clock_for(manifest, program), 1, tokens - 1).ms_per_token,
+        streams={name: counts[mnemonic] for name, mnemonic in _STREAMS.items()},
+        ms_per_token=time.ms_per_token,
+        waits={key: share * time.ms_per_token for key, share in sorted(time.stalls.items())},
     )
 
 
@@ -107,7 +119,11 @@ def compare(first: BuildFacts, second: BuildFacts) -> Comparison:
         moved=tuple(RegionMove(name, first.regions[name], second.regions[name]) for name in moved),
         unmoved=len(shared) - len(moved),
         bytes=_pairs(first.bytes, second.bytes),
+        streams=_pairs(first.streams, second.streams),
         ms_per_token=(first.ms_per_token, second.ms_per_token),
+        waits={
+            name: (first.waits.get(name, 0.0), second.waits.get(name, 0.0)) for name in {**first.waits, **second.waits}
+        },
     )
 
 

@@ -1,43 +1,60 @@
-"""`hyperdex diff`: what two builds of a model differ in."""
+"""`hyperdex diff`: what two builds of a model differ in, and what each pass did to one of them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from compiler.cli.comparison import BuildFacts, Comparison, RegionMove, compare, facts_of
 from compiler.cli.options import model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.passes import Effect, pass_effects
+from compiler.cli.rebuild import options_of, stored_config
 from compiler.errors import UsageError
 from compiler.quantity import bytes_text
 from compiler.sanitize import printable
 
+if TYPE_CHECKING:
+    from compiler.artifacts.manifest import Manifest
+    from compiler.workspace import ModelFolder
+
 _SHOWN = 12
+_WAITS = 4
+_LEAST_MS = 0.00005
+"""Half of the last digit shown."""
 
 
 @click.command(name="diff")
 @model_argument
 @click.argument("build_a", metavar="BUILD_A")
-@click.argument("build_b", metavar="BUILD_B")
+@click.argument("build_b", metavar="[BUILD_B]", required=False)
 @prefix_option
 @click.option("--tokens", type=click.IntRange(min=2), metavar="K", help="Length of the text that is timed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with every difference.")
-def command(model_id: str, build_a: str, build_b: str, prefix: Path | None, tokens: int | None, as_json: bool) -> None:
-    """Compare two builds of MODEL_ID: options, passes, instructions, regions, bytes, and time by the clock.
+def command(
+    model_id: str, build_a: str, build_b: str | None, prefix: Path | None, tokens: int | None, as_json: bool
+) -> None:
+    """Compare two builds of MODEL_ID: options, passes, instructions, streams, regions, bytes, time and waits.
 
-    Times are estimated, for a text of K tokens from the first on.  [default: as many as both builds hold]
+    With one build: what each of its passes does, from the program without any on. Times are emulated, for a text of
+    K tokens from the first on.  [default: as many as the builds hold]
     """
     from compiler.artifacts.reader import open_build
 
     folder = open_workspace(prefix).model(model_id)
-    names = [select_build(folder, build) for build in (build_a, build_b)]
+    names = [select_build(folder, build) for build in (build_a, build_b) if build is not None]
     builds = [open_build(folder.param(name), folder.inst(name)) for name in names]
     limit = min(build.manifest.max_length for build in builds)
     if tokens is not None and tokens > limit:
-        raise UsageError(f"--tokens {tokens} is more than both builds hold, which is {limit}")
+        raise UsageError(f"--tokens {tokens} is more than the builds hold, which is {limit}")
     timed = tokens or limit
+    if len(builds) == 1:
+        _show_passes(folder, names[0], builds[0].manifest, timed, as_json)
+        return
     first, second = (facts_of(build, timed) for build in builds)
     found = compare(first, second)
     if as_json:
@@ -45,8 +62,56 @@ def command(model_id: str, build_a: str, build_b: str, prefix: Path | None, toke
         click.echo(json.dumps({**head, **asdict(found)}))
         return
     click.echo(f"{folder.model_id}: {names[0]} -> {names[1]}")
-    for line in [*_options(found), *_instructions(found), *_regions(found), *_costs(first, second, timed)]:
+    parts = [_options(found), _instructions(found), _regions(found), _costs(first, second, timed)]
+    for line in [*(line for part in parts for line in part), *_waits(first.waits, second.waits)]:
         click.echo(printable(line))
+
+
+def _show_passes(folder: ModelFolder, build: str, manifest: Manifest, timed: int, as_json: bool) -> None:
+    """Each pass of a build with what it changed, printed as it is known."""
+    options, config = options_of(manifest), stored_config(folder, manifest)
+    effects = pass_effects(config, options, timed)
+    if as_json:
+        head = {"model_id": folder.model_id, "build": build, "timed_tokens": timed}
+        click.echo(json.dumps({**head, "passes": [asdict(effect) for effect in effects]}))
+        return
+    click.echo(f"{folder.model_id}: {build}, pass after pass; time emulated for {timed} tokens")
+    click.echo(printable(_PASS_ROW.format("pass", "instructions", "streams", "transfers", "ms/token", "", "in sync")))
+    first = before = next(effects)
+    click.echo(printable(_pass_row(first, first)))
+    for effect in effects:
+        click.echo(printable(_pass_row(effect, before)))
+        for line in _waits(before.waits, effect.waits)[1:]:
+            click.echo(printable(f"  {line}"))
+        before = effect
+    click.echo(printable(f"all: {first.ms_per_token / before.ms_per_token:.3f} times as fast as without passes"))
+
+
+_PASS_ROW = "  {:<20} {:>12} {:>8} {:>9} {:>10} {:>7} {:>8}"
+
+
+def _pass_row(effect: Effect, before: Effect) -> str:
+    change = effect.ms_per_token / before.ms_per_token - 1
+    counts = (f"{count:,}" for count in (effect.instructions, effect.streams, effect.transfers))
+    share = effect.synchronisation_ms / effect.ms_per_token
+    return _PASS_ROW.format(
+        effect.name, *counts, f"{effect.ms_per_token:.4f}", f"{change:+.1%}" if change else "", f"{share:.1%}"
+    )
+
+
+def _waits(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """Where units stand still for another time than before, the largest changes first.
+
+    That the ICP waits and that a unit has nothing left to do says nothing about a program.
+    """
+    names = [name for name in {**before, **after} if not name.startswith("ICP ") and not name.endswith(" end")]
+    changes = {name: after.get(name, 0.0) - before.get(name, 0.0) for name in names}
+    shown = sorted((name for name in changes if abs(changes[name]) >= _LEAST_MS), key=lambda name: -abs(changes[name]))
+    rows = [
+        f"  {name:<23} {before.get(name, 0.0):.4f} -> {after.get(name, 0.0):.4f} ({changes[name]:+.4f})"
+        for name in shown[:_WAITS]
+    ]
+    return ["waits of units, in ms per token", *(rows or ["  the same"])]
 
 
 def _options(found: Comparison) -> list[str]:
@@ -61,6 +126,8 @@ def _instructions(found: Comparison) -> list[str]:
             change = f"{after - before:+,}" if after != before else "the same"
             if counts is not found.by_opcode or after != before:
                 lines.append(f"  {name:<12} {before:>10,} -> {after:>10,}  {change}")
+    lines.append("streams")
+    lines += [f"  {name:<17} {before:>5,} -> {after:>10,}" for name, (before, after) in found.streams.items()]
     return lines
 
 
@@ -88,6 +155,6 @@ def _costs(first: BuildFacts, second: BuildFacts, timed: int) -> list[str]:
     change = second.ms_per_token / first.ms_per_token - 1
     return [
         *lines,
-        f"time, estimated for {timed} tokens",
+        f"time, emulated for {timed} tokens",
         f"  {'ms/token':<23} {first.ms_per_token:.4f} -> {second.ms_per_token:.4f} ({change:+.1%})",
     ]

@@ -67,6 +67,29 @@ def test_three_devices_are_timed_apart_from_one(compiled: Path, capsys: pytest.C
     assert main(["diff", MODEL_ID, ONE, THREE, "--tokens", "99999999", "--prefix", str(compiled)]) == 2
 
 
+def test_passes_of_a_build_end_in_the_build(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, pair = _diff(capsys, compiled, THREE)["passes"], _diff(capsys, compiled, THREE, THREE)
+    assert [effect["name"] for effect in found] == [
+        "none", "dead-code", "fuse-linear", "fuse-residual-norm", "fuse-softmax", "value-first", "overlap",
+        "chunk-transmit",
+    ]  # fmt: skip
+    first, last = found[0], found[-1]
+    assert last["instructions"] == pair["instructions"]["all"][0] < first["instructions"]
+    assert last["streams"] == pair["streams"]["of parameters"][0] + pair["streams"]["of caches"][0]
+    assert last["transfers"] == pair["by_opcode"]["tx"][0]
+    assert last["ms_per_token"] == pair["ms_per_token"][0] < first["ms_per_token"]
+    assert last["waits"] == {name: before for name, (before, _) in pair["waits"].items()}
+    assert all(0 < effect["synchronisation_ms"] < effect["ms_per_token"] for effect in found)
+
+
+def test_one_device_has_nothing_to_synchronise(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {effect["synchronisation_ms"] for effect in _diff(capsys, compiled, ONE)["passes"]} == {0.0}
+    assert main(["diff", MODEL_ID, ONE, "--prefix", str(compiled)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{MODEL_ID}: {ONE}, pass after pass")
+    assert lines[-1].endswith("times as fast as without passes")
+
+
 def test_a_build_that_is_not_there_is_an_artifact_error(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", MODEL_ID, ONE, "u55c-9x", "--prefix", str(compiled)]) == 6
     assert capsys.readouterr().err.count("\n") == 1
