@@ -69,7 +69,7 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
         with report.phase(
             3, f"{counted(options.num_devices, 'device')}, {plan.mapping.memory_map.channels} channels each"
         ):
-            params = _param_manifest(folder, plan, options, model.fingerprint, revision)
+            params = _param_manifest(folder, plan, options, model, revision)
             _map(folder, build, plan, options, params, report)
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
             _generate(folder, build, plan, options, params, report)
@@ -137,7 +137,8 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         model = load_converted(folder.ckpt)
         if model is None:
             raise ArtifactError(f"{folder.ckpt}: the converted model vanished", "compile again")
-        check_range(model.tensors, plan.dtype)
+        if not options.allow_overflow:
+            check_range(model.tensors, plan.dtype)
         report.skip(reason)
         return model
     report.message("forced" if current else reason)
@@ -147,6 +148,7 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         plan.config,
         plan.graph.architecture,
         plan.dtype,
+        allow_overflow=options.allow_overflow,
         ignored=lambda name: is_harmless(name, plan.graph),
         on_progress=lambda done, total, spec: report.progress(done, total, "bytes", spec.source),
     )
@@ -164,10 +166,11 @@ def _as_stored(plan: Plan, model: ConvertedModel, options: CompileOptions, repor
 
 
 def _param_manifest(
-    folder: ModelFolder, plan: Plan, options: CompileOptions, checkpoint: str, revision: str
+    folder: ModelFolder, plan: Plan, options: CompileOptions, model: ConvertedModel, revision: str
 ) -> Manifest:
-    """What the parameters are made from; `checkpoint` is its fingerprint."""
+    """What the parameters are made from."""
     from compiler.artifacts.manifest import Manifest
+    from compiler.checkpoint.convert import overflowing
 
     return _with_fingerprint(
         Manifest(
@@ -180,8 +183,9 @@ def _param_manifest(
             dtype=plan.dtype,
             max_length=plan.max_length,
             fingerprint="",
-            checkpoint_fingerprint=checkpoint,
+            checkpoint_fingerprint=model.fingerprint,
             passes=plan.pass_names,
+            clamped=tuple(tensor.name for tensor in overflowing(model.tensors, plan.dtype)),
         )
     )
 
@@ -194,6 +198,7 @@ def _map(
     from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import ParamWriter, write_param_build
     from compiler.checkpoint.binary import open_model
+    from compiler.checkpoint.convert import overflow_text
     from compiler.mapping.fill import BLOCK_BYTES, device_blocks
     from compiler.mapping.sources import Sources
     from compiler.mapping.verify import verify_contents, verify_map
@@ -208,7 +213,11 @@ def _map(
     verify_map(memory_map, plan.graph)
     total = memory_map.file_bytes * memory_map.channels * memory_map.num_devices
     ensure_free_space(folder.path, total)
-    sources = Sources(plan.graph, open_model(folder.ckpt))
+    model = open_model(folder.ckpt)
+    if manifest.clamped:
+        beyond = tuple(model.tensor(name) for name in manifest.clamped)
+        report.message(f"{overflow_text(beyond, plan.dtype)}; they are clamped", "warning")
+    sources = Sources(plan.graph, model, clamp=bool(manifest.clamped))
     block_bytes = BLOCK_BYTES // 8 if options.low_memory_usage else BLOCK_BYTES
 
     def fill(device: int, writer: ParamWriter) -> None:

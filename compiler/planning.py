@@ -53,6 +53,7 @@ class CompileOptions:
     offline: bool = False
     force: bool = False
     low_memory_usage: bool = False
+    allow_overflow: bool = False
     fusion: bool = True
     reorder: bool = True
     topology: str = ""

@@ -59,8 +59,14 @@ def round_to(values: Float32, dtype: DType) -> Float32:
     return to_float32(from_float32(values, dtype), dtype)
 
 
-def cast(array: Stored, from_dtype: DType, to_dtype: DType) -> Stored:
+def cast(array: Stored, from_dtype: DType, to_dtype: DType, *, clamp: bool = False) -> Stored:
     """Convert stored values to another storage, rounding once.
+
+    Args:
+        array: the values.
+        from_dtype: theirs.
+        to_dtype: wanted.
+        clamp: a magnitude too large becomes the largest finite one, not infinite.
 
     Returns:
         A new contiguous array of the same shape, or `array` itself when the dtypes are equal.
@@ -71,7 +77,10 @@ def cast(array: Stored, from_dtype: DType, to_dtype: DType) -> Stored:
     source, target = np.ravel(array), result.reshape(-1)
     for begin in range(0, source.size, _BLOCK_ELEMENTS):
         block = source[begin : begin + _BLOCK_ELEMENTS]
-        if from_dtype == BFLOAT16 or to_dtype == BFLOAT16:
+        if clamp:
+            block = np.clip(to_float32(block, from_dtype), -to_dtype.max_finite, to_dtype.max_finite)
+            target[begin : begin + _BLOCK_ELEMENTS] = from_float32(block, to_dtype)
+        elif from_dtype == BFLOAT16 or to_dtype == BFLOAT16:
             target[begin : begin + _BLOCK_ELEMENTS] = from_float32(to_float32(block, from_dtype), to_dtype)
         else:
             with np.errstate(over="ignore"):

@@ -25,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_FILE_BYTES = 1 << 42
 _MAX_TOKENS = 1 << 24
+_MAX_TENSORS = 200_000
 _MAX_LMU_ELEMENTS = 1 << 26
 
 
@@ -69,6 +70,7 @@ class Manifest:
         fingerprint: of all inputs; equal fingerprints give equal bytes.
         checkpoint_fingerprint: of the converted checkpoint.
         passes: names of the passes that ran, in order.
+        clamped: tensors with values beyond the dtype, which were replaced by its largest (--allow-overflow).
         files: every other file of the folder.
     The rest belongs to kind "inst":
         vocab_size: tokens that the sampler sees and the host counts.
@@ -93,6 +95,7 @@ class Manifest:
     fingerprint: str
     checkpoint_fingerprint: str
     passes: tuple[str, ...] = ()
+    clamped: tuple[str, ...] = ()
     files: tuple[FileEntry, ...] = ()
     vocab_size: int = 0
     eos_token_ids: tuple[int, ...] = ()
@@ -117,6 +120,7 @@ class Manifest:
             "dtype": self.dtype.name,
             "max_length": self.max_length,
             "passes": list(self.passes),
+            "clamped": list(self.clamped),
             "fingerprint": self.fingerprint,
             "checkpoint_fingerprint": self.checkpoint_fingerprint,
         }
@@ -159,6 +163,7 @@ class Manifest:
             fingerprint=fields.text("fingerprint", 200),
             checkpoint_fingerprint=fields.text("checkpoint_fingerprint", 200),
             passes=fields.texts("passes", 1000),
+            clamped=fields.texts("clamped", _MAX_TENSORS),
             files=_entries(fields, "files"),
         )
         if kind == "inst":

@@ -24,7 +24,7 @@ from compiler.errors import ArtifactError
 from compiler.memory_map import CHANNELS
 from compiler.publish import sha256_file
 
-_TOLD = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "eos_token_ids")
+_TOLD = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "clamped", "eos_token_ids")
 """Fields whose change is worth a word."""
 
 

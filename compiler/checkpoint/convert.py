@@ -53,6 +53,7 @@ def convert(
     architecture: str,
     dtype: DType,
     *,
+    allow_overflow: bool = False,
     ignored: Callable[[str], bool],
     on_progress: Progress,
 ) -> ConvertedModel:
@@ -64,6 +65,7 @@ def convert(
         config: content of config.json.
         architecture: name for the description.
         dtype: of the build that is to come; values that it cannot hold are refused.
+        allow_overflow: they are not.
         ignored: whether a tensor that no spec asks for is harmless.
         on_progress: told about every few megabytes.
 
@@ -85,7 +87,8 @@ def convert(
             files = tuple(SourceFile(file.name, file.size, sha256) for file, sha256 in hashed)
             fingerprint = fingerprint_of(files, config)
             model = ConvertedModel(_tool_version(), architecture, config, conversion.tensors(), files, fingerprint)
-            check_range(model.tensors, dtype)
+            if not allow_overflow:
+                check_range(model.tensors, dtype)
             target.seek(0)
             target.write(write_header(Payload.MODEL, model.flags))
             (folder / CONFIG_NAME).unlink(missing_ok=True)  # never beside a binary file it does not describe
@@ -104,18 +107,27 @@ def check_range(tensors: Iterable[ConvertedTensor], dtype: DType) -> None:
     Raises:
         CheckpointError: names every tensor that has such values, with its largest magnitude.
     """
-    beyond = [tensor for tensor in tensors if not tensor.tied_to and overflows(tensor.absmax, dtype)]
+    beyond = overflowing(tensors, dtype)
     if not beyond:
         return
+    wider = "bfloat16 or --dtype float32" if dtype == FLOAT16 else "float32"
+    raise CheckpointError(
+        overflow_text(beyond, dtype), f"compile with --dtype {wider}, or --allow-overflow to clamp them"
+    )
+
+
+def overflowing(tensors: Iterable[ConvertedTensor], dtype: DType) -> tuple[ConvertedTensor, ...]:
+    """The tensors with values that become infinite when they are rounded to `dtype`."""
+    return tuple(tensor for tensor in tensors if not tensor.tied_to and overflows(tensor.absmax, dtype))
+
+
+def overflow_text(beyond: Sequence[ConvertedTensor], dtype: DType) -> str:
+    """Say which tensors have values beyond `dtype`, and how large they are."""
     shown = ", ".join(f"{one_line(tensor.name, 100)} ({tensor.absmax:.6g})" for tensor in beyond[:SHOWN])
     more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
     verb = "holds" if len(beyond) == 1 else "hold"
-    wider = "bfloat16 or --dtype float32" if dtype == FLOAT16 else "float32"
-    raise CheckpointError(
-        f"{counted(len(beyond), 'tensor')} {verb} values beyond {dtype}, which ends at {dtype.max_finite:g}: "
-        f"{shown}{more}",
-        f"compile with --dtype {wider}",
-    )
+    held = f"{counted(len(beyond), 'tensor')} {verb} values beyond {dtype}, which ends at {dtype.max_finite:g}"
+    return f"{held}: {shown}{more}"
 
 
 @dataclass(slots=True)

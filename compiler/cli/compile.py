@@ -32,6 +32,11 @@ from compiler.cli.output import OutputFile
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
 @click.option("--force", is_flag=True, help="Repeat phases that are up to date.")
 @click.option("--low-memory-usage", is_flag=True, help="Smaller buffers, slower.")
+@click.option(
+    "--allow-overflow",
+    is_flag=True,
+    help="Clamp weights beyond the build's dtype, and record which, instead of refusing.",
+)
 @click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
 @click.option("--no-pass", "without", multiple=True, metavar="NAME", help="Leave out one pass, as overlap; repeatable.")

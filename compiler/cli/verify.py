@@ -15,6 +15,7 @@ import click
 
 from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
 from compiler.errors import ArtifactError, HyperDexError
+from compiler.quantity import counted
 
 if TYPE_CHECKING:
     from compiler.artifacts.reader import Build
@@ -65,9 +66,11 @@ def verify_build(folder: ModelFolder, name: str) -> list[Check]:
         build = open_build(folder.param(name), folder.inst(name))
     except ArtifactError as error:
         return [Check("files", False, str(error))]
+    clamped = build.param_manifest.clamped
+    note = f"; {counted(len(clamped), 'tensor')} clamped to {build.manifest.dtype}" if clamped else ""
     files = len(build.param_manifest.files) + len(build.manifest.files)
     return [
-        Check("files", True, f"{files} files with headers, sizes and fingerprints that belong together"),
+        Check("files", True, f"{files} files with headers, sizes and fingerprints that belong together{note}"),
         _attempt("hashes", lambda: _hashes(build)),
         _attempt("checkpoint", lambda: check_checkpoint(folder, build.manifest)),
         _attempt("map", lambda: _memory_map(folder, build)),

@@ -6,8 +6,9 @@ in ascending address order, a few megabytes each whatever the model's size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -47,8 +48,9 @@ def device_blocks(
         if not region.is_parameter:
             continue
         source, dtype = sources.rows(region)
+        to_build = partial(cast, from_dtype=dtype, to_dtype=memory_map.dtype, clamp=sources.clamp)
         for begin, end in _row_blocks(region, memory_map.dtype.itemsize, block_bytes):
-            local = _local_rows(region, source, dtype, memory_map.dtype, device, begin, end)
+            local = _local_rows(region, source, to_build, memory_map.dtype, device, begin, end)
             if region.layout == "rows":
                 slot_bytes = region.stride * memory_map.dtype.itemsize
                 yield Block(region, region.begin + begin // CHANNELS * slot_bytes, _interleave_rows(local))
@@ -66,7 +68,13 @@ def _row_blocks(region: Region, itemsize: int, block_bytes: int) -> Iterator[tup
 
 
 def _local_rows(
-    region: Region, source: Stored, dtype: DType, target: DType, device: int, begin: int, end: int
+    region: Region,
+    source: Stored,
+    to_build: Callable[[Stored], Stored],
+    target: DType,
+    device: int,
+    begin: int,
+    end: int,
 ) -> Stored:
     """Local rows begin..end in the build's dtype, zero where there is only padding.
 
@@ -81,15 +89,15 @@ def _local_rows(
         part = parts[0]
         if part.local_row <= begin and part.local_row + part.rows >= end:
             first = part.source_row + begin - part.local_row
-            return cast(source[first : first + height], dtype, target)
+            return to_build(source[first : first + height])
     local = np.zeros((height, width), storage(target))
     for part in parts:
         low, high = max(begin, part.local_row), min(end, part.local_row + part.rows)
         if low < high:
             first = part.source_row + low - part.local_row
             rows = source[first : first + high - low, part.source_col : part.source_col + part.cols]
-            local[low - begin : high - begin, part.local_col : part.local_col + part.cols] = cast(
-                np.ascontiguousarray(rows), dtype, target
+            local[low - begin : high - begin, part.local_col : part.local_col + part.cols] = to_build(
+                np.ascontiguousarray(rows)
             )
     return local
 

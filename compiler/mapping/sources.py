@@ -30,9 +30,14 @@ class Tensors(Protocol):
 
 
 class Sources:
-    """The source tensors of the regions of a graph."""
+    """The source tensors of the regions of a graph.
 
-    def __init__(self, graph: Graph, tensors: Tensors) -> None:
+    Attributes:
+        clamp: values beyond the build's dtype become its largest, not infinite.
+    """
+
+    def __init__(self, graph: Graph, tensors: Tensors, *, clamp: bool = False) -> None:
+        self.clamp = clamp
         self._parameters = {parameter.name: parameter for parameter in graph.parameters}
         self._tensors = tensors
 

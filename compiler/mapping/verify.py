@@ -166,7 +166,7 @@ def verify_contents(memory_map: MemoryMap, sources: Sources, read: ReadBytes) ->
         for region in memory_map.regions:
             if region.is_parameter:
                 places = _sampled_places(region, chosen)
-                _compare(memory_map, region, device, origins[region.name], places, read)
+                _compare(memory_map, region, device, origins[region.name], places, read, sources.clamp)
                 compared += len(places)
     return compared
 
@@ -185,6 +185,7 @@ def _compare(
     source: tuple[Stored, DType],
     places: list[tuple[int, int]],
     read: ReadBytes,
+    clamp: bool,
 ) -> None:
     rows, dtype = source
     itemsize = memory_map.dtype.itemsize
@@ -193,7 +194,7 @@ def _compare(
         expected = np.zeros(1, storage(memory_map.dtype))
         if found is not None:
             element = np.ascontiguousarray(rows[found[0], found[1] : found[1] + 1])
-            expected = cast(element, dtype, memory_map.dtype)
+            expected = cast(element, dtype, memory_map.dtype, clamp=clamp)
         place = region.place(row, col, itemsize)
         if read(device, place.channel, place.address, itemsize) != expected.tobytes():
             raise VerificationError(
