@@ -102,7 +102,9 @@ class Memory:
             cache.forget()
 
     def cache(self, name: str) -> Cache:
-        """The cache of region `name`; KeyError when there is none."""
+        """The cache of region `name`, which must be one."""
+        if name not in self._caches:
+            raise Trap(f"region {name} is no cache")
         return self._caches[name]
 
     def place(self, address: int) -> Place:
