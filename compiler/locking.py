@@ -6,6 +6,7 @@ beside it, which nobody needs to be true.
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -17,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
-from compiler.errors import BusyError
+from compiler.errors import BusyError, UsageError
 from compiler.publish import explain, make_folder, publish_file
 from compiler.sanitize import one_line
 
@@ -40,12 +41,7 @@ def lock_folder(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     make_folder(folder)
     path = folder / LOCK_NAME
     try:
-        if not path.exists():
-            path.touch()
-        mode = stat.S_IMODE(path.stat().st_mode)  # filelock would set its own mode over the umask
-        if not mode & stat.S_IWUSR:  # of a copy with read-only modes
-            mode |= stat.S_IRUSR | stat.S_IWUSR
-            path.chmod(mode)
+        mode = _prepare(path)  # filelock would set its own mode over the umask
         lock = FileLock(str(path), timeout=wait_s, mode=mode)
         lock.acquire(poll_interval=0.1)
     except Timeout:
@@ -63,10 +59,41 @@ def lock_folder(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def _prepare(path: Path) -> int:
+    """Make the lock file where there is none, writable for us; its mode.
+
+    Whoever shares the prefix may have put a link or a device there: a lock is never taken through one.
+
+    Raises:
+        UsageError: it is not a regular file.
+        OSError: it cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise UsageError(f"{path} is not a regular file", "remove it") from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a regular file", "remove it")
+        mode = stat.S_IMODE(found.st_mode)
+        if not mode & stat.S_IWUSR:  # of a copy with read-only modes
+            mode |= stat.S_IRUSR | stat.S_IWUSR
+            os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+    return mode
+
+
 def describe_holder(folder: Path) -> str:
     """Say in one line who holds the lock of `folder`, as far as known."""
     try:
-        with (folder / HOLDER_NAME).open("rb") as file:
+        path = folder / HOLDER_NAME
+        if path.is_symlink() or not path.is_file():
+            return "another process"
+        with path.open("rb") as file:
             loaded = json.loads(file.read(_HOLDER_LIMIT_BYTES))
         owner, host, pid, since = (one_line(str(loaded[key]), 80) for key in ("owner", "host", "pid", "since"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -28,6 +28,7 @@ class Outcome:
         timed_out: it was killed because it took too long.
         operations: how many operations on files it did, -1 when it was killed.
         seconds, peak_bytes: what it cost.
+        found: accesses outside of the watched folder, and attempts to run something.
     """
 
     code: int
@@ -37,6 +38,7 @@ class Outcome:
     operations: int
     seconds: float
     peak_bytes: int
+    found: tuple[str, ...] = ()
 
 
 class Commands:
@@ -56,6 +58,8 @@ class Commands:
         kill_after_s: float | None = None,
         timeout_s: float = 60.0,
         environment: Mapping[str, str] | None = None,
+        inside: Path | None = None,
+        memory_bytes: int = 0,
     ) -> Outcome:
         """Run `hyperdex ARGUMENTS`.
 
@@ -67,8 +71,10 @@ class Commands:
             kill_after_s: SIGKILL it after this time.
             timeout_s: give up after this time.
             environment: added to the server's.
+            inside: watch what it opens outside of this folder; see `torture.watch`.
+            memory_bytes: most address space it may have; 0: any.
         """
-        for name in ("stdout", "stderr", "count", "operations"):
+        for name in ("stdout", "stderr", "count", "operations", "found"):
             (self.folder / name).unlink(missing_ok=True)
         request: dict[str, object] = {
             "arguments": list(arguments),
@@ -77,6 +83,10 @@ class Commands:
             "kill_after_s": kill_after_s,
             "environment": dict(environment or {}),
         }
+        if inside is not None:
+            request["inside"] = str(inside)
+        if memory_bytes:
+            request["memory_bytes"] = memory_bytes
         if root is not None:
             request |= {"root": str(root), "fault": asdict(fault), "record": record}
         assert self._server.stdin is not None and self._server.stdout is not None
@@ -94,6 +104,7 @@ class Commands:
             operations=int(self._said("count") or -1),
             seconds=reply["seconds"],
             peak_bytes=reply["peak_bytes"],
+            found=tuple(json.loads(self._said("found") or "[]")),
         )
 
     def _said(self, name: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -84,10 +85,15 @@ def _become_command(request: dict[str, Any]) -> None:
         os.environ.update(request.get("environment", {}))
         sys.argv = ["hyperdex", *request["arguments"]]
         sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: PTH123, SIM115
+        if "memory_bytes" in request:
+            resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"],) * 2)
         interposer = _interposer(request, folder)
+        watch = _watch(request)
         from compiler.cli.main import main
 
         code = main(request["arguments"])
+        if watch is not None:
+            watch.report(folder / "found")
         if interposer is not None:
             (folder / "count").write_text(str(interposer.count))
         sys.stdout.flush()
@@ -98,6 +104,16 @@ def _become_command(request: dict[str, Any]) -> None:
         traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(code)
+
+
+def _watch(request: dict[str, Any]) -> Any:
+    if "inside" not in request:
+        return None
+    from torture.watch import Watch
+
+    watch = Watch(Path(request["inside"]))
+    watch.install()
+    return watch
 
 
 def _interposer(request: dict[str, Any], folder: Path) -> Any:

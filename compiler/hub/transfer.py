@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from compiler.errors import HubError
@@ -96,6 +97,18 @@ def _continues(content_range: str | None, begin: int) -> bool:
     return (content_range or "").startswith(f"bytes {begin}-")
 
 
+def _open_part(path: Path) -> FileIO:
+    """Open a part to read and append to; what somebody else put there is no part and is replaced.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        path.unlink()
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return FileIO(os.open(path, flags, 0o666), "a+")
+
+
 class _Part:
     """The bytes of a file so far, on disk and in a running hash."""
 
@@ -103,8 +116,7 @@ class _Part:
         self.path, self.size, self.have = path, size, 0
         self.digest = Digest(size)
         try:
-            self._file = path.open("a+b", buffering=0)
-            self._file.seek(0)
+            self._file = _open_part(path)
             while piece := self._file.read(PIECE_BYTES):
                 self.digest.update(piece)
                 self.have += len(piece)

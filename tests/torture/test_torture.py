@@ -9,7 +9,14 @@ import pytest
 from torture.__main__ import FAULTS, torture
 from torture.report import Effort, Row, format_table
 
-SHARES = {"kill-points": 0.08, "kill-times": 0.1, "failed-writes": 0.05, "bit-flips": 0.01, "power-loss": 0.04, "programs": 0.004}
+SHARES = {
+    "kill-points": 0.08,
+    "kill-times": 0.1,
+    "failed-writes": 0.05,
+    "bit-flips": 0.01,
+    "power-loss": 0.04,
+    "programs": 0.004,
+}
 """Part of the full number, such that all of them take a few seconds together."""
 
 
