@@ -9,17 +9,19 @@ cannot be read is a reason, too.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler.artifacts import files
 from compiler.artifacts.manifest import MANIFEST, Manifest
 from compiler.checkpoint.converted import CONFIG_NAME, MODEL_NAME
 from compiler.checkpoint.fingerprint import STATE_NAME
+from compiler.checkpoint.regular_file import find_file
 from compiler.checkpoint.small_files import hash_small_files
-from compiler.errors import HyperDexError
-from compiler.publish import sha256_file
+from compiler.errors import CheckpointError, HyperDexError
 from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
 from compiler.workspace import ModelFolder
@@ -47,15 +49,14 @@ class ReadJson:
 def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
     """The object in a file of at most `limit` bytes; a missing file is empty and fine."""
     try:
-        if not path.is_file():
-            return ReadJson({}, f"{path.name} is not a regular file" if path.exists() else "")
-        if path.stat().st_size > limit:
+        file = find_file(path.parent, path.name)
+        if file is None:
+            return ReadJson({})
+        if file.size > limit:
             return ReadJson({}, f"{path.name} is larger than {bytes_text(limit)}")
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ReadJson({})
-    except OSError as error:
-        return ReadJson({}, f"{path.name} cannot be read: {error.strerror}")
+        loaded = json.loads(file.content().decode("utf-8"))
+    except CheckpointError as error:
+        return ReadJson({}, str(error))
     except (ValueError, RecursionError) as error:
         return ReadJson({}, f"{path.name} is not valid JSON ({one_line(str(error), 80)})")
     return ReadJson(loaded) if isinstance(loaded, dict) else ReadJson({}, f"{path.name} is not a JSON object")
@@ -63,14 +64,10 @@ def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
 
 def read_manifest(folder: Path, kind: str) -> tuple[Manifest | None, str]:
     """The manifest of a build folder, None where there is none; and why it cannot be read."""
-    path = folder / MANIFEST
-    where = f"{folder.parent.name}/{folder.name}/{MANIFEST}"
-    try:
-        return Manifest.from_json(path.read_bytes(), kind, where), ""
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(folder / MANIFEST):
         return None, ""
-    except OSError as error:
-        return None, f"{where} cannot be read: {error.strerror}"
+    try:
+        return files.read_manifest(folder, kind), ""
     except HyperDexError as error:
         return None, str(error)
 
@@ -135,11 +132,11 @@ def _stale_checkpoint(folder: ModelFolder, converted: ReadJson) -> str:
     if not converted.fields:
         return converted.problem
     try:
-        if not (folder.ckpt / MODEL_NAME).is_file():
+        if find_file(folder.ckpt, MODEL_NAME) is None:
             return f"{MODEL_NAME} is gone"
         return _changed_config(folder, converted) or _changed_file(folder, converted)
-    except OSError as error:
-        return f"{folder.ckpt.name} cannot be read: {error.strerror}"
+    except CheckpointError as error:
+        return str(error)
 
 
 def _changed_config(folder: ModelFolder, converted: ReadJson) -> str:
@@ -159,15 +156,14 @@ def _changed_file(folder: ModelFolder, converted: ReadJson) -> str:
     files = converted.fields.get("files")
     for entry in files if isinstance(files, list) else ():
         name, size = (str(entry.get("name", "")), entry.get("size")) if isinstance(entry, dict) else ("", 0)
-        path = folder.ckpt / name
-        if name != Path(name).name or not path.is_file():
+        found = find_file(folder.ckpt, name) if name == Path(name).name else None
+        if found is None:
             return f"{one_line(name, 100)} is gone"
-        found = path.stat()
-        if found.st_size != size:
+        if found.size != size:
             return f"{name} changed"
-        known = hashed.get((name, found.st_size, found.st_mtime_ns))
-        if known is None and found.st_size <= _HASHED_HERE_BYTES:
-            known = sha256_file(path)
+        known = hashed.get((name, found.size, found.mtime_ns))
+        if known is None and found.size <= _HASHED_HERE_BYTES:
+            known = found.sha256()
         if known is None and hashed:
             return f"{name} was written since, it may have changed"
         if known is not None and known != entry.get("sha256"):

@@ -277,3 +277,21 @@ def test_importing_the_workspace_is_lean() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe"])
+def test_a_lock_is_not_taken_through_what_somebody_else_put_there(tmp_path: Path, kind: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    path = tmp_path / "model" / ".lock"
+    path.parent.mkdir()
+    put = {
+        "link": lambda: path.symlink_to(outside),
+        "dangling link": lambda: path.symlink_to(tmp_path / "new"),
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+    }
+    put[kind]()
+    with pytest.raises(UsageError, match=r"\.lock is not a regular file; remove it"), lock(tmp_path / "model"):
+        pass
+    assert outside.read_text() == "precious" and not (tmp_path / "new").exists()

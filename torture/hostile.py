@@ -55,14 +55,13 @@ def hostile_checkpoints(commands: Commands, place: Path, effort: Effort) -> list
             victim.attack(row, name)
 
     def folders(row: Row) -> None:
-        for target in TARGETS:
-            for name, put in PLACES.items():
-                victim.fresh(compiled=target.startswith((".lock", "hyperdex_", "param", "inst")))
-                put(
-                    victim.subject.folder / target if "/" in target or target[0] == "." else victim.ckpt / target,
-                    victim,
-                )
-                victim.attack(row, f"{name} for {target}")
+        everything = [(target, name) for target in TARGETS for name in PLACES]
+        for number in effort.chosen(len(everything), len(everything)):
+            target, name = everything[number - 1]
+            victim.fresh(compiled=target.startswith((".lock", "hyperdex_", "param", "inst")))
+            own = "/" in target or target.startswith(".")
+            PLACES[name](victim.subject.folder / target if own else victim.ckpt / target, victim)
+            victim.attack(row, f"{name} for {target}")
 
     return [
         timed(Row("a hostile config.json", PROMISE), configs),

@@ -127,7 +127,7 @@ _SAFETENSORS: dict[str, Callable[[dict[str, Any], bytes, bytes, random.Random], 
     "metadata that is none": lambda header, data, _s, chosen: _with(
         {"__metadata__": chosen.choice(VALUES), **header}, data
     ),
-    "a hole": lambda header, data, _s, _c: _with({k: v for k, v in list(header.items())[1:]}, data),
+    "a hole": lambda header, data, _s, _c: _with(dict(list(header.items())[1:]), data),
     "an overlap": lambda header, data, _s, _c: _overlapping(header, data),
 }
 
@@ -146,10 +146,8 @@ def _twice(header: dict[str, Any], data: bytes) -> bytes:
 
 def _overlapping(header: dict[str, Any], data: bytes) -> bytes:
     first, second = list(header.values())[:2]
-    second["data_offsets"] = [
-        first["data_offsets"][0],
-        first["data_offsets"][0] + second["data_offsets"][1] - second["data_offsets"][0],
-    ]
+    begin, size = first["data_offsets"][0], second["data_offsets"][1] - second["data_offsets"][0]
+    second["data_offsets"] = [begin, begin + size]
     return _with(header, data)
 
 
@@ -204,6 +202,11 @@ def _running(protocol: int) -> Callable[[Path], bytes]:
     return make
 
 
+def _text(content: bytes) -> bytes:
+    """The opcode BINUNICODE without its letter: length and content."""
+    return struct.pack("<I", len(content)) + content
+
+
 def _raw(opcodes: Callable[[bytes], bytes]) -> Callable[[Path], bytes]:
     return lambda canary: _archive(b"\x80\x02" + opcodes(f"touch {canary}".encode()) + b".")
 
@@ -215,16 +218,10 @@ BIN_ATTACKS: dict[str, Callable[[Path], bytes]] = {
     "exec": lambda canary: _archive(pickle.dumps({"w": _Runs(exec, f"open({str(canary)!r}, 'w')")}, 2)),
     "INST": _raw(lambda command: b"(S'" + command + b"'\nios\nsystem\n"),
     "OBJ": _raw(lambda command: b"(cos\nsystem\nS'" + command + b"'\no"),
-    "NEWOBJ": _raw(lambda command: b"cos\nsystem\nX" + struct.pack("<I", len(command)) + command + b"\x85\x81"),
-    "STACK_GLOBAL": _raw(
-        lambda command: b"\x8c\x02os\x8c\x06system\x93X" + struct.pack("<I", len(command)) + command + b"\x85R"
-    ),
-    "BUILD on a global": _raw(
-        lambda command: b"cos\nenviron\n}U\x04PATHX" + struct.pack("<I", len(command)) + command + b"sb"
-    ),
-    "torch's own loader": _raw(
-        lambda command: b"ctorch\nload\nX" + struct.pack("<I", len(command)) + command + b"\x85R"
-    ),
+    "NEWOBJ": _raw(lambda command: b"cos\nsystem\nX" + _text(command) + b"\x85\x81"),
+    "STACK_GLOBAL": _raw(lambda command: b"\x8c\x02os\x8c\x06system\x93X" + _text(command) + b"\x85R"),
+    "BUILD on a global": _raw(lambda command: b"cos\nenviron\n}U\x04PATHX" + _text(command) + b"sb"),
+    "torch's own loader": _raw(lambda command: b"ctorch\nload\nX" + _text(command) + b"\x85R"),
     "a dictionary that holds itself": _raw(lambda _: b"}q\x00X\x01\x00\x00\x00ah\x00s"),
     "a list of itself, doubled": _raw(lambda _: b"]q\x00" + b"(h\x00h\x00e" * 1000),
     "memo bomb": _raw(lambda _: b"]q\x00" + b"".join(b"(h%ch%ce" % (0, 0) for _ in range(2000))),

@@ -46,7 +46,10 @@ class Watch:
         if event in RUNS:
             self.found.append(f"{event} {arguments[:1]!r}")
         elif event == "open" and not isinstance(arguments[0], int):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
+            parent, name = os.path.split(os.path.abspath(os.fsdecode(arguments[0])))  # noqa: PTH100
+            path = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
+            if not (arguments[2] or 0) & os.O_NOFOLLOW:
+                path = os.path.realpath(path)
             inside = path.startswith(self._inside) or path in self._parents
             reads_ours = path.startswith(self._allowed) and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
             if not inside and not reads_ours:

@@ -8,7 +8,6 @@ anybody: nothing in them is believed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 
 from compiler.artifacts.activation import decode_tables
 from compiler.artifacts.debug import debug_from_bytes
+from compiler.artifacts.files import REPEAT, find_build_file, read_begin, read_build_file, read_manifest, where_of
 from compiler.artifacts.layout import memory_map_from_json
 from compiler.artifacts.manifest import (
-    MANIFEST,
     MEMORY_MAP,
     Manifest,
     activation_file,
@@ -29,18 +28,13 @@ from compiler.artifacts.manifest import (
     program_file,
 )
 from compiler.debug_info import DebugInfo
-from compiler.errors import ArtifactError
+from compiler.errors import ArtifactError, CheckpointError
 from compiler.header import HEADER_BYTES, Payload, check_header
 from compiler.isa.spec import INSTRUCTION_BYTES, ISA_VERSION, WORD_COUNT
 from compiler.isa.tables import ActivationTable
 from compiler.memory_map import MemoryMap
-from compiler.publish import sha256_file
 from compiler.strict_json import RECOMPILE
 
-REPEAT = f"{RECOMPILE} with --force"
-"""What the user can do about damage in place, which a compile takes no notice of in parameter files."""
-
-_MANIFEST_BYTES = 16 << 20
 _MAP_BYTES = 512 << 20
 _DEBUG_BYTES = 1 << 30
 _PROGRAM_BYTES = 1 << 30
@@ -75,8 +69,8 @@ class Build:
     def debug(self) -> DebugInfo:
         """Debug information, read when it is first asked for."""
         name = debug_file(self.manifest.num_devices)
-        content = _read(self.inst_dir, name, _DEBUG_BYTES, self.manifest)
-        return debug_from_bytes(content, len(self.program_words), _where(self.inst_dir, name))
+        content = read_build_file(self.inst_dir, name, _DEBUG_BYTES, self.manifest.entry(name))
+        return debug_from_bytes(content, len(self.program_words), where_of(self.inst_dir, name))
 
     def param_file(self, device: int, channel: int) -> Path:
         """Path of the parameter file of one channel; address a lies at HEADER_BYTES + a."""
@@ -86,15 +80,16 @@ class Build:
         expected = HEADER_BYTES + self.memory_map.file_bytes
         for device in range(self.memory_map.num_devices):
             for channel in range(self.memory_map.channels):
-                path = self.param_file(device, channel)
-                where = _where(self.param_dir, path.name)
-                listed = self.param_manifest.entry(path.name).size
-                size = _size(path, where)
-                if size != expected or listed != expected:
+                name = param_file(self.memory_map.num_devices, device, channel)
+                where = where_of(self.param_dir, name)
+                listed = self.param_manifest.entry(name).size
+                file = find_build_file(self.param_dir, name)
+                if file.size != expected or listed != expected:
                     raise ArtifactError(
-                        f"{where} has {size} bytes, the manifest says {listed}, the memory map {expected}", RECOMPILE
+                        f"{where} has {file.size} bytes, the manifest says {listed}, the memory map {expected}",
+                        RECOMPILE,
                     )
-                code = _param_header(_read_file(path, where, HEADER_BYTES), where)
+                code = _param_header(read_begin(self.param_dir, file, HEADER_BYTES), where)
                 if code != self.memory_map.dtype.code:
                     raise ArtifactError(f"{where} holds dtype code {code}, not {self.memory_map.dtype}", REPEAT)
 
@@ -129,23 +124,14 @@ def verify_hashes(build: Build, on_bytes: Callable[[int], None] | None = None) -
     damaged = []
     for folder, manifest in ((build.param_dir, build.param_manifest), (build.inst_dir, build.manifest)):
         for entry in manifest.files:
-            path = folder / entry.name
             try:
-                sound = path.stat().st_size == entry.size and sha256_file(path, on_bytes) == entry.sha256
-            except OSError:
+                file = find_build_file(folder, entry.name)
+                sound = file.size == entry.size and file.sha256(on_bytes) == entry.sha256
+            except (ArtifactError, CheckpointError):
                 sound = False
             if not sound:
-                damaged.append(_where(folder, entry.name))
+                damaged.append(where_of(folder, entry.name))
     return tuple(damaged)
-
-
-def read_manifest(folder: Path, kind: str) -> Manifest:
-    """Read the manifest of a `kind` folder, "param" or "inst".
-
-    Raises:
-        ArtifactError: there is none, or it cannot be read.
-    """
-    return Manifest.from_json(_read(folder, MANIFEST, _MANIFEST_BYTES), kind, _where(folder, MANIFEST))
 
 
 def read_memory_map(param_dir: Path, manifest: Manifest | None = None) -> MemoryMap:
@@ -154,7 +140,9 @@ def read_memory_map(param_dir: Path, manifest: Manifest | None = None) -> Memory
     Raises:
         ArtifactError: there is none, or it cannot be read.
     """
-    return memory_map_from_json(_read(param_dir, MEMORY_MAP, _MAP_BYTES, manifest), _where(param_dir, MEMORY_MAP))
+    entry = manifest.entry(MEMORY_MAP) if manifest is not None else None
+    content = read_build_file(param_dir, MEMORY_MAP, _MAP_BYTES, entry)
+    return memory_map_from_json(content, where_of(param_dir, MEMORY_MAP))
 
 
 def read_program(inst_dir: Path, manifest: Manifest) -> NDArray[np.int32]:
@@ -164,8 +152,8 @@ def read_program(inst_dir: Path, manifest: Manifest) -> NDArray[np.int32]:
         ArtifactError: missing, cut short, or of another instruction set version.
     """
     name = program_file(manifest.num_devices)
-    where = _where(inst_dir, name)
-    content = _read(inst_dir, name, _PROGRAM_BYTES, manifest)
+    where = where_of(inst_dir, name)
+    content = read_build_file(inst_dir, name, _PROGRAM_BYTES, manifest.entry(name))
     version = check_header(content, Payload.PROGRAM, where)
     if version != ISA_VERSION:
         raise ArtifactError(f"{where} has instruction set {version}, this program runs {ISA_VERSION}", RECOMPILE)
@@ -182,41 +170,15 @@ def read_tables(inst_dir: Path, manifest: Manifest) -> tuple[ActivationTable, ..
         ArtifactError: missing, damaged, or not as many as the manifest names.
     """
     name = activation_file(manifest.num_devices)
-    tables = decode_tables(_read(inst_dir, name, _TABLES_BYTES, manifest), _where(inst_dir, name))
+    tables = decode_tables(
+        read_build_file(inst_dir, name, _TABLES_BYTES, manifest.entry(name)), where_of(inst_dir, name)
+    )
     if len(tables) != len(manifest.tables):
         raise ArtifactError(
-            f"{_where(inst_dir, name)} holds {len(tables)} tables, the manifest names {len(manifest.tables)}", RECOMPILE
+            f"{where_of(inst_dir, name)} holds {len(tables)} tables, the manifest names {len(manifest.tables)}",
+            RECOMPILE,
         )
     return tables
-
-
-def _where(folder: Path, name: str) -> str:
-    return f"{folder.parent.name}/{folder.name}/{name}"
-
-
-def _size(path: Path, where: str) -> int:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ArtifactError(f"{where} cannot be read: {error.strerror}", RECOMPILE) from None
-    if not path.is_file():
-        raise ArtifactError(f"{where} is not a file", RECOMPILE)
-    return found.st_size
-
-
-def _read(folder: Path, name: str, limit: int, manifest: Manifest | None = None) -> bytes:
-    """Read a whole file of at most `limit` bytes; its size and hash must be the manifest's."""
-    where = _where(folder, name)
-    path = folder / name
-    size = _size(path, where)
-    if size > limit:
-        raise ArtifactError(f"{where} has {size} bytes, at most {limit} are allowed", RECOMPILE)
-    if manifest is not None and manifest.entry(name).size != size:
-        raise ArtifactError(f"{where} has {size} bytes, the manifest says {manifest.entry(name).size}", RECOMPILE)
-    content = _read_file(path, where, size)
-    if manifest is not None and hashlib.sha256(content).hexdigest() != manifest.entry(name).sha256:
-        raise ArtifactError(f"{where} is damaged: its content does not match the manifest", REPEAT)
-    return content
 
 
 def _param_header(header: bytes, where: str) -> int:
@@ -225,14 +187,6 @@ def _param_header(header: bytes, where: str) -> int:
         return check_header(header, Payload.PARAM, where)
     except ArtifactError as error:
         raise ArtifactError(str(error).removesuffix("; compile again"), REPEAT) from None
-
-
-def _read_file(path: Path, where: str, count: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise ArtifactError(f"{where} cannot be read: {error.strerror}", RECOMPILE) from None
 
 
 def _check_pair(param: Manifest, inst: Manifest) -> None:

@@ -7,9 +7,11 @@ compared; every other file is hashed.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+from compiler.artifacts.files import find_build_file, read_manifest
 from compiler.artifacts.manifest import (
     MANIFEST,
     MEMORY_MAP,
@@ -19,10 +21,8 @@ from compiler.artifacts.manifest import (
     param_file,
     program_file,
 )
-from compiler.artifacts.reader import read_manifest
-from compiler.errors import ArtifactError
+from compiler.errors import ArtifactError, CheckpointError
 from compiler.memory_map import CHANNELS
-from compiler.publish import sha256_file
 
 _TOLD = ("tool_version", "revision", "checkpoint_fingerprint", "max_length", "passes", "clamped", "eos_token_ids")
 """Fields whose change is worth a word."""
@@ -35,7 +35,7 @@ def reason_to_build(folder: Path, wanted: Manifest) -> str:
         folder: `param/BUILD/` or `inst/BUILD/`.
         wanted: with its fingerprint; without files, and without tables.
     """
-    if not (folder / MANIFEST).is_file():
+    if not os.path.lexists(folder / MANIFEST):
         return "not built yet"
     try:
         found = read_manifest(folder, wanted.kind)
@@ -56,14 +56,14 @@ def _damage(folder: Path, manifest: Manifest) -> str:
     if parameters | small != {entry.name for entry in manifest.files}:
         return f"{MANIFEST} lists other files than were written"
     for entry in manifest.files:
-        file = folder / entry.name
         try:
-            if not file.is_file() or file.stat().st_size != entry.size:
-                return f"{entry.name} is missing or has another size"
-            if entry.name in small and sha256_file(file) != entry.sha256:
+            file = find_build_file(folder, entry.name)
+            if file.size != entry.size:
+                return f"{entry.name} has another size"
+            if entry.name in small and file.sha256() != entry.sha256:
                 return f"{entry.name} is not what was written"
-        except OSError as error:
-            return f"{entry.name} cannot be read: {error.strerror}"
+        except (ArtifactError, CheckpointError) as error:
+            return str(error)
     return ""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.checkpoint.regular_file import find_file
 from compiler.checkpoint.tensors import MAX_DIMENSION, MAX_RANK, element_count
 from compiler.dtypes import BUILD_DTYPES, DType, build_dtype
 from compiler.errors import ArtifactError, UnsupportedModelError
@@ -132,16 +133,15 @@ def load_converted(folder: Path) -> ConvertedModel | None:
 
     Raises:
         ArtifactError: it is damaged, or of another format version.
+        CheckpointError: it cannot be read, or is no file of this folder.
     """
     path = folder / CONFIG_NAME
-    try:
-        if not path.is_file():
-            return None
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, at most {MAX_CONFIG_BYTES}", RECOMPILE)
-        content = path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from None
+    file = find_file(folder, CONFIG_NAME)
+    if file is None:
+        return None
+    if file.size > MAX_CONFIG_BYTES:
+        raise ArtifactError(f"{path} has {file.size} bytes, at most {MAX_CONFIG_BYTES}", RECOMPILE)
+    content = file.content()
     fields = load_object(content, str(path))
     version = fields.integer("format_version", 0, 1 << 31)
     if version != FORMAT_VERSION:

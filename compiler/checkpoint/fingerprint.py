@@ -7,7 +7,6 @@ file is a cache: damaged or missing, it is written anew.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,13 +63,13 @@ def check_model_file(folder: Path, size: int, flags: int) -> None:
 
     Raises:
         ArtifactError: it is missing, damaged or belongs to another conversion.
+        CheckpointError: it cannot be read, or is no file of this folder.
     """
-    path = folder / MODEL_NAME
-    try:
-        with path.open("rb") as file:
-            found, header = os.fstat(file.fileno()).st_size, file.read(HEADER_BYTES)
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}", "convert the model again") from None
+    path, file = folder / MODEL_NAME, find_file(folder, MODEL_NAME)
+    if file is None:
+        raise ArtifactError(f"{path} cannot be read: it is missing", "convert the model again")
+    with file.open() as opened:
+        found, header = file.size, opened.read(0, min(file.size, HEADER_BYTES))
     if check_header(header, Payload.MODEL, str(path)) != flags:
         raise ArtifactError(f"{path} belongs to another conversion than the JSON file", "convert the model again")
     if found != size:
@@ -107,15 +106,17 @@ def _key(file: RegularFile) -> tuple[str, int, int]:
 
 def _known_hashes(folder: Path) -> Mapping[tuple[str, int, int], str]:
     try:
-        content = (folder / STATE_NAME).read_bytes()
-        entries = load_object(content, STATE_NAME).objects("files", _MAX_FILES)
+        file = find_file(folder, STATE_NAME)
+        if file is None or file.size > MAX_JSON_BYTES:
+            return {}
+        entries = load_object(file.content(), STATE_NAME).objects("files", _MAX_FILES)
         return {
             (entry.text("name"), entry.integer("size", 0, 1 << 62), entry.integer("mtime_ns", 0, 1 << 80)): entry.text(
                 "sha256", 64
             )
             for entry in entries
         }
-    except (ArtifactError, OSError):
+    except (ArtifactError, CheckpointError):
         return {}
 
 
@@ -123,5 +124,4 @@ def _config(folder: Path) -> dict[str, object]:
     file = find_file(folder, "config.json")
     if file is None or file.size > MAX_JSON_BYTES:
         raise CheckpointError(f"{folder} has no config.json of a sane size", "download the model again")
-    with file.open() as opened:
-        return parse_object(opened.read(0, file.size), "config.json")
+    return parse_object(file.content(), "config.json")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,8 +57,20 @@ class RegularFile:
         finally:
             os.close(descriptor)
 
-    def sha256(self) -> str:
+    def content(self) -> bytes:
+        """All of it; the caller bounds `size` first.
+
+        Raises:
+            CheckpointError: unreadable, or changed since it was listed.
+        """
+        with self.open() as opened:
+            return opened.read(0, self.size)
+
+    def sha256(self, on_bytes: Callable[[int], None] | None = None) -> str:
         """The hash of the content, in hex (about 2 GB/s).
+
+        Args:
+            on_bytes: gets the size of every piece read.
 
         Raises:
             CheckpointError: unreadable, or changed meanwhile.
@@ -70,6 +82,8 @@ class RegularFile:
                 piece = buffer[: min(_HASH_BYTES, self.size - begin)]
                 opened.read_into(piece, begin)
                 digest.update(piece)
+                if on_bytes is not None:
+                    on_bytes(len(piece))
             opened.check_unchanged()
         return digest.hexdigest()
 

@@ -72,12 +72,10 @@ def _compare(ckpt: Path, known: dict[str, tuple[int, str]]) -> None:
 
 def _download(ckpt: Path, known: dict[str, tuple[int, str]]) -> None:
     """Check the record of the download, where there is one; it must speak of the same files."""
-    from compiler.hub.record import RECORD_NAME, load_record
+    from compiler.hub.record import load_record
 
     try:
         record = load_record(ckpt)
-    except OSError as error:
-        raise ArtifactError(f"ckpt/{RECORD_NAME} cannot be read: {error.strerror}", "make it readable") from None
     except HyperDexError as error:
         raise ArtifactError(f"ckpt/{error}") from None
     for file in record.files if record is not None and record.complete else ():

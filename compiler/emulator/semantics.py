@@ -107,16 +107,11 @@ def finish_product(state: State, o: Operands, product: Vector, bias: Vector | No
     return product if table is None else table.evaluate(product)
 
 
-def check_rotation(o: Operands, length: int) -> None:
-    """Refuse a rotation of `length` elements that the operands of mm or vrope cannot mean."""
+def _rope_source(state: State, o: Operands, length: int) -> list[Vector]:
     if o.rotary_dim % 2 or not 0 < o.rotary_dim <= o.head_dim or length % o.head_dim:
         raise Trap(f"{length} elements in heads of {o.head_dim} cannot rotate {o.rotary_dim} lanes each")
     if o.style > 1:
         raise Trap(f"rotation style {o.style} does not exist")
-
-
-def _rope_source(state: State, o: Operands, length: int) -> list[Vector]:
-    check_rotation(o, length)
     return state.read(o.rope, o.rotary_dim)
 
 

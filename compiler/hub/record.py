@@ -7,13 +7,13 @@ unchanged; any other is hashed.
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from compiler.errors import ArtifactError
-from compiler.publish import publish_file, sha256_file
+from compiler.checkpoint.regular_file import find_file
+from compiler.errors import ArtifactError, CheckpointError
+from compiler.publish import publish_file
 from compiler.strict_json import Fields, check_seal, load_object, seal_object
 
 RECORD_NAME = "hyperdex_download.json"
@@ -21,6 +21,7 @@ FORMAT_VERSION = 2
 
 _LIMIT_BYTES = 16 << 20
 _MAX_FILES = 10_000
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def read_record(ckpt: Path) -> Record | None:
     """
     try:
         return load_record(ckpt)
-    except (OSError, ArtifactError):
+    except (CheckpointError, ArtifactError):
         return Record("", "", "", complete=False, files=())
 
 
@@ -118,15 +119,14 @@ def load_record(ckpt: Path) -> Record | None:
 
     Raises:
         ArtifactError: it is damaged, or of another version.
-        OSError: it cannot be read.
+        CheckpointError: it cannot be read, or is no file of this folder.
     """
-    path = ckpt / RECORD_NAME
-    if not os.path.lexists(path):
+    file = find_file(ckpt, RECORD_NAME)
+    if file is None:
         return None
-    if not path.is_file():
-        raise ArtifactError(f"{path} is not a file", "remove it")
-    with path.open("rb") as file:
-        content = file.read(_LIMIT_BYTES)
+    if file.size > _LIMIT_BYTES:
+        raise ArtifactError(f"{RECORD_NAME} has {file.size} bytes, at most {_LIMIT_BYTES}", "remove it")
+    content = file.content()
     fields = load_object(content, RECORD_NAME)
     fields.integer("format_version", FORMAT_VERSION, FORMAT_VERSION)
     record = Record(
@@ -166,32 +166,30 @@ def write_record(ckpt: Path, record: Record) -> None:
 
 def is_unchanged(ckpt: Path, file: RecordedFile) -> bool:
     """Whether a recorded file is still what it was."""
-    path = ckpt / file.name
     try:
-        stat = path.stat()
-        if stat.st_size != file.size:
+        found = find_file(ckpt, file.name)
+        if found is None or found.size != file.size:
             return False
-        return stat.st_mtime_ns == file.mtime_ns or sha256_file(path) == file.sha256
-    except OSError:
+        return found.mtime_ns == file.mtime_ns or found.sha256() == file.sha256
+    except CheckpointError:
         return False
 
 
 def find_whole(ckpt: Path, file: HubFile, known: RecordedFile | None) -> RecordedFile | None:
     """Return the record of `file` when the folder already has it whole, else None."""
-    path = ckpt / file.name
     try:
-        stat = path.stat()
-        if stat.st_size != file.size:
+        found = find_file(ckpt, file.name)
+        if found is None or found.size != file.size:
             return None
-        if known is not None and known.mtime_ns == stat.st_mtime_ns and known.size == file.size:
+        if known is not None and known.mtime_ns == found.mtime_ns and known.size == file.size:
             same = known.sha256 == file.sha256 if file.sha256 else known.blob_id == file.blob_id
             return known if same else None
         digest = Digest(file.size)
-        with path.open("rb") as content:
-            while piece := content.read(1 << 20):
-                digest.update(piece)
-    except OSError:
+        with found.open() as opened:
+            for begin in range(0, file.size, _PIECE_BYTES):
+                digest.update(opened.read(begin, min(_PIECE_BYTES, file.size - begin)))
+    except CheckpointError:
         return None
     if not digest.matches(file):
         return None
-    return RecordedFile(file.name, file.size, digest.sha256, file.blob_id, stat.st_mtime_ns)
+    return RecordedFile(file.name, file.size, digest.sha256, file.blob_id, found.mtime_ns)

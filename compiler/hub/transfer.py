@@ -117,6 +117,7 @@ class _Part:
         self.digest = Digest(size)
         try:
             self._file = _open_part(path)
+            self._file.seek(0)
             while piece := self._file.read(PIECE_BYTES):
                 self.digest.update(piece)
                 self.have += len(piece)

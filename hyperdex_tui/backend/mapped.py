@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+from compiler.artifacts.files import find_build_file, read_build_file
 from compiler.errors import ArtifactError
 from compiler.strict_json import RECOMPILE
 
@@ -15,12 +16,7 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises:
         ArtifactError: missing, unreadable or larger.
     """
-    try:
-        if path.stat().st_size > limit:
-            raise ArtifactError(f"{path.name} is larger than {limit} bytes", RECOMPILE)
-        return path.read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{path.name} cannot be read: {error.strerror}", RECOMPILE) from None
+    return read_build_file(path.parent, path.name, limit)
 
 
 def map_file(path: Path) -> mmap.mmap:
@@ -29,8 +25,9 @@ def map_file(path: Path) -> mmap.mmap:
     Raises:
         ArtifactError: missing, unreadable or empty.
     """
+    found = find_build_file(path.parent, path.name)
     try:
-        with path.open("rb") as file:
+        with found.real.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -189,3 +190,14 @@ def test_importing_the_hub_is_lean() -> None:
     repository = Path(__file__).parent.parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_part_is_not_written_through_a_link(hub: LocalHub, folder: ModelFolder, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"x" * 100_000)
+    folder.ckpt.mkdir(parents=True)
+    identity = hashlib.sha256(WHOLE[WEIGHTS]).hexdigest()
+    (folder.ckpt / f".{WEIGHTS}.{identity[:16]}.part").symlink_to(precious)
+    get(folder)
+    assert precious.read_bytes() == b"x" * 100_000
+    assert (folder.ckpt / WEIGHTS).read_bytes() == WHOLE[WEIGHTS] and not (folder.ckpt / WEIGHTS).is_symlink()

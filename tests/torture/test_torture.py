@@ -13,8 +13,9 @@ SHARES = {
     "kill-points": 0.08,
     "kill-times": 0.1,
     "failed-writes": 0.05,
-    "bit-flips": 0.01,
     "power-loss": 0.04,
+    "bit-flips": 0.01,
+    "hostile": 0.02,
     "programs": 0.004,
 }
 """Part of the full number, such that all of them take a few seconds together."""
