@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from compiler.artifacts.manifest import debug_file
 from tests.hub.local_hub import LocalHub, running
 from torture.forked import Commands
 from torture.report import Effort, Row, timed
@@ -31,7 +32,7 @@ KINDS = {
     "manifest of the parameters": f"param/{BUILD}/manifest.json",
     "program": f"inst/{BUILD}/inst_1fpga.bin",
     "activation tables": f"inst/{BUILD}/actfn_1fpga.bin",
-    "debug information": f"inst/{BUILD}/{{debug}}",
+    "debug information": f"inst/{BUILD}/{debug_file(1)}",
     "manifest of the program": f"inst/{BUILD}/manifest.json",
 }
 """Kind of file -> its path in the model's folder; one of the 32 parameter files stands for all."""
@@ -63,8 +64,8 @@ def flipped_bits(commands: Commands, place: Path, effort: Effort) -> list[Row]:
     with downloaded(commands, place) as subject:
         if (sound := subject.verify()).code:
             raise RuntimeError(f"verify refuses a sound build: {sound.stdout}{sound.stderr}")
-        for kind, pattern in KINDS.items():
-            path = _only(subject.folder, pattern)
+        for kind, name in KINDS.items():
+            path = subject.folder / name
 
             def attack(row: Row, path: Path = path) -> None:
                 original = path.read_bytes()
@@ -77,13 +78,6 @@ def flipped_bits(commands: Commands, place: Path, effort: Effort) -> list[Row]:
         if (sound := subject.verify()).code:
             raise RuntimeError(f"verify refuses a restored build: {sound.stdout}{sound.stderr}")
     return rows
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    if "{debug}" not in pattern:
-        return folder / pattern
-    (found,) = (folder / pattern).parent.glob("debug.*")
-    return found
 
 
 def _flip(row: Row, subject: Subject, path: Path, original: bytes, bit: int) -> None:
