@@ -54,6 +54,10 @@ def _gpt(architecture: str, **fields: Any) -> dict[str, Any]:
     return {**_GPT, "architectures": [architecture], **fields}
 
 
+def _wrapped(architecture: str, kind: str, **fields: Any) -> dict[str, Any]:
+    return {"architectures": [architecture], "text_config": {**_COMMON, "model_type": kind, **fields}}
+
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": LLAMA,
     "llama-tied-mqa": LLAMA_TIED_MQA,
@@ -80,6 +84,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 EVERY: dict[str, dict[str, Any]] = {
     **CONFIGS,
+    "gemma3-wrapped": _wrapped("Gemma3ForConditionalGeneration", "gemma3_text", head_dim=8, sliding_window=3),
+    "llava": _wrapped("LlavaForConditionalGeneration", "llama"),
+    "mistral3": _wrapped("Mistral3ForConditionalGeneration", "mistral", sliding_window=3),
     "codegen": _gpt("CodeGenForCausalLM", rotary_dim=6),
     "cwm": _tiny("CwmForCausalLM", head_dim=8, sliding_window=3),
     "ernie4-5": _tiny("Ernie4_5ForCausalLM", head_dim=8),

@@ -45,6 +45,8 @@ def stop_tokens(ckpt: Path, config: Mapping[str, object], vocab_size: int) -> tu
     declared = CheckpointConfig(_generation_config(ckpt), GENERATION_CONFIG)
     if declared.fields.get("eos_token_id") is None:
         declared = CheckpointConfig(config)
+    if declared.fields.get("eos_token_id") is None:
+        declared = CheckpointConfig(declared.table("text_config"))
     found = declared.token_ids("eos_token_id", vocab_size)
     if len(found) > STOP_LIMIT:
         raise UnsupportedModelError(

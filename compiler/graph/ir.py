@@ -213,6 +213,7 @@ class Graph:
         heads: the attention heads.
         num_layers, vocab_size, max_positions: as in the config.
         prefix: the part of tensor names that some checkpoints leave out.
+        renames: beginnings of tensor names, and what some checkpoints have in their place.
     """
 
     architecture: str
@@ -224,6 +225,7 @@ class Graph:
     vocab_size: int
     max_positions: int
     prefix: str = ""
+    renames: tuple[tuple[str, str], ...] = ()
 
     def parameter(self, name: str) -> Parameter:
         """The parameter called `name`; KeyError when there is none."""

@@ -20,8 +20,9 @@ def tensor_specs(graph: Graph) -> tuple[TensorSpec, ...]:
     found: dict[str, TensorSpec] = {}
     for parameter in graph.parameters:
         for name, shape in parameter.tensors:
-            bare = name.removeprefix(graph.prefix)
-            spec = TensorSpec(name, shape, (bare,) if bare != name else (), source=parameter.source)
+            renames = (*(((graph.prefix, ""),) if graph.prefix else ()), *graph.renames)
+            aliases = tuple(new + name.removeprefix(old) for old, new in renames if name.startswith(old))
+            spec = TensorSpec(name, shape, aliases, source=parameter.source)
             known = found.setdefault(name, spec)
             if known.shape != shape:
                 raise VerificationError(f"tensor {name} is asked for as {list(known.shape)} and as {list(shape)}")

@@ -303,7 +303,7 @@ FAMILIES = [next(each for each in RECIPES if each.family == family) for family i
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers without its warnings and progress bars, which would end up in captured output."""
     from transformers.utils import logging
 
@@ -340,16 +340,10 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_config(make_config(recipe))
-    generator = torch.Generator().manual_seed(sum(recipe.name.encode()))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            is_norm = name.endswith("weight") and (parameter.ndim == 1 or "norm" in name)
-            parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.15 * noise)
-    model.tie_weights()
+    fill_with_noise(model, seed=sum(recipe.name.encode()))
     model.to(getattr(torch, dtype))
     shard: dict[str, Any] = {"max_shard_size": recipe.shard_bytes} if recipe.shard_bytes else {}
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder, **shard)
     if recipe.family in _TWINS:
         folder.rename(folder.with_name("twin"))
@@ -360,6 +354,19 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
         _rewrite_rope(folder / "config.json")
     if tokenizer:
         write_tokenizer(folder)
+
+
+def fill_with_noise(model: Any, seed: int) -> None:
+    """Make every parameter of a transformers model random, biases and norms too."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            is_norm = name.endswith("weight") and (parameter.ndim == 1 or "norm" in name)
+            parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.15 * noise)
+    model.tie_weights()
 
 
 def _write_exaone(twin: Path, folder: Path) -> None:
@@ -461,7 +468,7 @@ def load_reference(folder: Path) -> Any:
     folder = twin if twin.exists() else folder
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     attention = "sdpa" if kind == "falcon" else "eager"
-    with _quiet():
+    with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
     return model.eval()
 
@@ -480,11 +487,15 @@ def greedy(folder: Path, prompt: tuple[int, ...], count: int) -> list[int]:
 
 def reference(folder: Path, prompt: tuple[int, ...], count: int) -> Reference:
     """Tokens and logits of transformers' own greedy search."""
+    return search(load_reference(folder), prompt, count)
+
+
+def search(model: Any, prompt: tuple[int, ...], count: int) -> Reference:
+    """Tokens and logits of a transformers model's greedy search."""
     import torch
 
-    model = load_reference(folder)
     given = torch.tensor([prompt])
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         found = model.generate(
             given,
             attention_mask=torch.ones_like(given),

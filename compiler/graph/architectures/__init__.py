@@ -38,6 +38,7 @@ from compiler.graph.architectures.seed_oss import SEED_OSS
 from compiler.graph.architectures.smollm3 import SMOLLM3
 from compiler.graph.architectures.stablelm import STABLELM
 from compiler.graph.architectures.starcoder2 import STARCODER2
+from compiler.graph.architectures.wrapped import GEMMA3_WRAPPED, LLAVA, MISTRAL3
 from compiler.graph.ir import Graph
 
 SUPPORTED: tuple[Architecture, ...] = (
@@ -55,6 +56,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     GEMMA,
     GEMMA2,
     GEMMA3,
+    GEMMA3_WRAPPED,
     GLM,
     GLM4,
     GPT2,
@@ -71,9 +73,11 @@ SUPPORTED: tuple[Architecture, ...] = (
     HYPERCLOVAX,
     JAIS2,
     LLAMA,
+    LLAVA,
     MINISTRAL,
     MINISTRAL3,
     MISTRAL,
+    MISTRAL3,
     MIXTRAL,
     MPT,
     NEMOTRON,
@@ -116,6 +120,12 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
     for architecture in SUPPORTED:
         if architecture.name == name:
             return architecture
+    text = CheckpointConfig(config.table("text_config")).fields.get("model_type")
+    if text is not None:
+        raise UnsupportedModelError(
+            f"architecture {name[:80]!r} is not supported: it wraps a language model of type {str(text)[:40]!r}",
+            "use a checkpoint of the language model alone",
+        )
     known = ", ".join(architecture.name for architecture in SUPPORTED)
     remote = " (it needs code of its own, auto_map, which is never run)" if config.table("auto_map") else ""
     raise UnsupportedModelError(f"architecture {name[:80]!r} is not supported{remote}; supported: {known}")
@@ -135,5 +145,6 @@ def is_harmless(name: str, graph: Graph) -> bool:
 
     Buffers that transformers recomputes, and the copy of a tied head.
     """
-    own = next((each.harmless for each in SUPPORTED if each.name == graph.architecture), ())
-    return name.endswith((*_HARMLESS, *own)) or name == "lm_head.weight"
+    own = next((each for each in SUPPORTED if each.name == graph.architecture), None)
+    endings, beginnings = (own.harmless, own.beside) if own else ((), ())
+    return name.endswith((*_HARMLESS, *endings)) or name.startswith(beginnings) or name == "lm_head.weight"

@@ -36,7 +36,8 @@ class Architecture:
         features: what of the family works.
         build: config to the model it describes.
         missing: what of the family does not work, "" when all does.
-        harmless: endings of tensors that its checkpoints hold and nobody reads.
+        harmless: endings of tensors that its checkpoints hold and nobody reads; beside: beginnings of such.
+        renames: beginnings of tensor names, and what some checkpoints have in their place.
         defaults: what transformers takes for a field that config.json does not have, where that is not Llama's;
             null counts as a value, but for `rope_parameters`.
     """
@@ -47,13 +48,16 @@ class Architecture:
     build: Callable[[CheckpointConfig], Decoder | Graph]
     missing: str = ""
     harmless: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def graph(self, config: CheckpointConfig) -> Graph:
         """The graph of one decode step; UnsupportedModelError for a field that makes no sense."""
         given = {key: value for key, value in config.fields.items() if value is not None or key != "rope_parameters"}
         made = self.build(CheckpointConfig({**self.defaults, **given}))
-        return made if isinstance(made, Graph) else build_decoder(self.name, made)
+        graph = made if isinstance(made, Graph) else build_decoder(self.name, made)
+        return replace(graph, renames=self.renames)
 
 
 def read_layers(config: CheckpointConfig, name: str = "num_hidden_layers") -> int:

@@ -114,7 +114,6 @@ GEMMA3 = Architecture(
     example="google/gemma-3-1b-it",
     features=("sliding and full layers with ropes of their own", "norm of each query and key head", *_FEATURES),
     build=gemma3,
-    missing="images (Gemma3ForConditionalGeneration)",
     defaults={"num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096, "rope_theta": 1e6},
 )
 VAULT_GEMMA = Architecture(
