@@ -23,6 +23,8 @@ GRANULARITIES = ("instruction", "op", "layer", "token")
 BREAK_KINDS = ("pc", "opcode", "layer", "tensor", "nan", "inf")
 """What a breakpoint may watch: nan stops behind the instruction that makes one, the others before theirs."""
 
+NAMED_SITES = 1000
+
 LINE_LIMIT = 256 << 20
 """Most bytes of one line: the timeline of a long program is the longest."""
 
@@ -85,13 +87,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """A breakpoint; `sites` says how many instructions it stops at, `first_pc` the first, -1 for none."""
+    """A breakpoint; `sites` says how many instructions it stops at, `pcs` which, the first NAMED_SITES of them."""
 
     number: int
     kind: str
     value: str
     sites: int
-    first_pc: int
+    pcs: tuple[int, ...]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.value}".strip()
@@ -126,6 +128,7 @@ class Stopped:
         steps: instructions executed since the start.
         position: token that is fed now.
         tokens: generated so far.
+        prompt_tokens: of the prompt; 0 when there is none yet.
         device: whose values are shown.
         registers: signed.
         changed_registers: which of them changed since the last stop.
@@ -144,6 +147,7 @@ class Stopped:
     steps: int = 0
     position: int = 0
     tokens: int = 0
+    prompt_tokens: int = 0
     device: int = 0
     registers: tuple[int, ...] = ()
     changed_registers: tuple[int, ...] = ()
@@ -169,6 +173,16 @@ class Breakpoints:
 
     event: ClassVar[str] = "breakpoints"
     breakpoints: tuple[Breakpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The prompt, and every token generated since."""
+
+    event: ClassVar[str] = "tokens"
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    tokens: tuple[Token, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +326,7 @@ Record = (
     | Progress
     | Breakpoints
     | Token
+    | Tokens
     | LmuView
     | HbmView
     | Counters
@@ -327,6 +342,7 @@ _RECORDS: tuple[type[Record], ...] = (
     Progress,
     Breakpoints,
     Token,
+    Tokens,
     LmuView,
     HbmView,
     Counters,

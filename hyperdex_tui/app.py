@@ -26,8 +26,10 @@ from hyperdex_tui.messages import (
     OpenGenerate,
     OpenInstructions,
     OpenJobs,
+    OpenMachine,
     OpenMemory,
     OpenRun,
+    OpenTimeline,
     StartDownload,
 )
 from hyperdex_tui.screens.base import AppScreen
@@ -116,7 +118,7 @@ class HyperDexApp(App[None]):
         if self._is_asked or not place.model_id:
             return
         folder = Workspace(self.prefix).model(place.model_id)
-        for kind in (OpenInstructions, OpenMemory, OpenGenerate):
+        for kind in (OpenInstructions, OpenMemory, OpenMachine, OpenGenerate):
             if kind.scope == place.screen and place.build in folder.builds():
                 self.post_message(kind(place.model_id, place.build))
 
@@ -266,6 +268,27 @@ class HyperDexApp(App[None]):
             return
         folder = Workspace(self.prefix).model(message.model_id).param(message.build)
         self.push_screen(MemoryScreen(folder, message.model_id, message.build, message.region))
+
+    def on_open_machine(self, message: OpenMachine) -> None:
+        """The debugger of a build; back to it when it is the screen below."""
+        from hyperdex_tui.screens.machine import MachineScreen
+
+        below = self._below(MachineScreen, message.model_id, message.build)
+        if isinstance(below, MachineScreen):
+            self.pop_screen()
+            below.focus_on(message.pc)
+            return
+        emulator = self.emulators.of(message.model_id, message.build)
+        folder = Workspace(self.prefix).model(message.model_id).inst(message.build)
+        self.push_screen(MachineScreen(emulator, folder, message.model_id, message.build, message.pc))
+
+    def on_open_timeline(self, message: OpenTimeline) -> None:
+        """A token in time."""
+        from hyperdex_tui.screens.timeline import TimelineScreen
+
+        emulator = self.emulators.of(message.model_id, message.build)
+        folder = Workspace(self.prefix).model(message.model_id).inst(message.build)
+        self.push_screen(TimelineScreen(emulator, folder, message.model_id, message.build, message.position))
 
     def on_open_generate(self, message: OpenGenerate) -> None:
         """Generate with a build."""

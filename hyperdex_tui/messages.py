@@ -125,6 +125,28 @@ class OpenGenerate(Message):
         self.build = build
 
 
+class OpenMachine(Message):
+    """Show the debugger of a build, with a breakpoint at `pc` when given."""
+
+    scope: ClassVar[str] = "machine"
+
+    def __init__(self, model_id: str, build: str, pc: int = -1) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.build = build
+        self.pc = pc
+
+
+class OpenTimeline(Message):
+    """Show one token of a build in time."""
+
+    def __init__(self, model_id: str, build: str, position: int) -> None:
+        super().__init__()
+        self.model_id = model_id
+        self.build = build
+        self.position = position
+
+
 class CopyText(Message):
     """Send a text to the clipboard; `what` it is goes into the answer."""
 

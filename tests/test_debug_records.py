@@ -25,6 +25,7 @@ from compiler.debug_records import (
     Stopped,
     Timeline,
     Token,
+    Tokens,
     from_line,
     to_line,
 )
@@ -32,10 +33,13 @@ from compiler.debug_records import (
 OPERAND = Operand("a", "v[0]", 3, (1.5, -math.inf, 0.0), -1.0, math.inf, 1, 2)
 EVERY = (
     Hello("org/name", "u55c-1x", 10, 2, "float16", 4096, 64, 40, True),
-    Stopped("breakpoint", "x", (1, 2), 7, 6, 99, 3, 1, 0, (0, -5), (1,), (OPERAND,), (OPERAND,), ((0, 4), (8, 9)), 5),
+    Stopped(
+        "breakpoint", "x", (1, 2), 7, 6, 99, 3, 1, 4, 0, (0, -5), (1,), (OPERAND,), (OPERAND,), ((0, 4), (8, 9)), 5
+    ),
     Progress(1, 2, 3),
-    Breakpoints((Breakpoint(1, "layer", "3", 1, 20),)),
+    Breakpoints((Breakpoint(1, "layer", "3", 1, (20,)),)),
     Token(0, 5, 9, 0.5, 0, (Candidate(5, 0.5, "a"),), "line\nbreak"),
+    Tokens("a b", (1, 2), (Token(0, 5, 9, 0.5, 0, (), "x"),)),
     LmuView(0, 8, (1.0, 2.0), (True, False), (False, False), ("x [0, 16)",)),
     HbmView(1, "w", "weight", "t", 0, 1, 2, ((1.0,), (2.0,)), ((True,), (True,)), ((False,), (False,)), (8, 8, 1)),
     Counters(3, 10.0, 0.1, 10.0, 0.2, 100, 0.5, "memory", (("SMA", 0.5),), (("SXE", "stream", 0.1),), 2.0),
@@ -55,7 +59,7 @@ def test_reading_inverts_writing(record):
 
 def test_numbers_that_json_lacks_survive():
     values = (math.nan, math.inf, -math.inf, 0.0)
-    line = to_line(replace(EVERY[5], values=values, written=(True,) * 4, changed=(False,) * 4))
+    line = to_line(replace(EVERY[6], values=values, written=(True,) * 4, changed=(False,) * 4))
     assert "NaN" not in line and "Infinity" not in line
     _, found = from_line(line)
     assert [repr(each) for each in found.values] == ["nan", "inf", "-inf", "0.0"]

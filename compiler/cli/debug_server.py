@@ -254,6 +254,7 @@ _MACHINE: Mapping[str, Action] = {
     "break": lambda session, given: (session.add_breakpoint(_text(given, "kind"), _text(given, "value")),),
     "delete": lambda session, given: (session.remove_breakpoint(_integer(given, "number", 0)),),
     "breakpoints": lambda session, _given: (session.breakpoints(),),
+    "tokens": lambda session, _given: (session.tokens(),),
     "device": lambda session, given: (session.look_from(_integer(given, "device", 0)),),
     "lmu": lambda session, given: (session.lmu(_integer(given, "begin", 0), _integer(given, "count", 64)),),
     "hbm": _hbm,

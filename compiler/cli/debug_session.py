@@ -28,6 +28,7 @@ from compiler.debug_records import (
     Stopped,
     Timeline,
     Token,
+    Tokens,
 )
 from compiler.emulator.debugger import Debugger, Reason
 from compiler.emulator.session import SamplingParameters, check_sampling
@@ -72,6 +73,8 @@ class DebugSession:
         self.debugger = Debugger(Machine(self.build), self._token, self._progress)
         self.text: Continuation | None = None
         self.prompt_ids: tuple[int, ...] = ()
+        self._prompt = ""
+        self._said: list[Token] = []
         self._folder = folder
         self._name = build
         self._on_token = on_token
@@ -148,6 +151,8 @@ class DebugSession:
         count = max_new_tokens or max(1, min(DEFAULT_NEW_TOKENS, room))
         stopped = self.debugger.start(ids, count, chosen)
         self.prompt_ids = tuple(ids)
+        self._prompt = prompt if isinstance(prompt, str) else decode(ids) if decode is not None else ""
+        self._said = []
         self.text = Continuation(decode or (lambda _ids: ""), stop)
         self._ran_s, self._fed = 0.0, 0
         return stopped
@@ -190,6 +195,10 @@ class DebugSession:
         times = time_generation(self.clock, len(self.prompt_ids), len(text.token_ids))
         reason = "stop" if text.stopped else self.debugger.finish_reason
         return Finished(len(text.token_ids), text.shown, reason, times.ms_per_token, times.ttft_ms)
+
+    def tokens(self) -> Tokens:
+        """The prompt and what followed it."""
+        return Tokens(self._prompt, self.prompt_ids, tuple(self._said))
 
     def add_breakpoint(self, kind: str, value: str = "") -> Breakpoints:
         """Set one; all of them are the answer."""
@@ -312,7 +321,8 @@ class DebugSession:
         candidates = tuple(
             Candidate(each.token_id, each.probability, decode([each.token_id])) for each in token.candidates
         )
-        self._on_token(replace(token, text=piece, candidates=candidates))
+        self._said.append(replace(token, text=piece, candidates=candidates))
+        self._on_token(self._said[-1])
 
     def _is_last(self, token: Token) -> bool:
         from compiler.isa.host import Word

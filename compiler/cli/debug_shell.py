@@ -233,7 +233,7 @@ def _stepper(granularity: str) -> Callable[[DebugShell, list[str]], Iterable[str
 
 
 def _breakpoint(each: Breakpoint) -> str:
-    where = f"{each.sites} instructions, the first is {each.first_pc}" if each.sites else "after every instruction"
+    where = f"{each.sites} instructions, the first is {each.pcs[0]}" if each.sites else "after every instruction"
     return f"{each.number:>3}  {each}  ({where})"
 
 

@@ -19,7 +19,7 @@ from functools import cached_property
 
 import numpy as np
 
-from compiler.debug_records import BREAK_KINDS, GRANULARITIES, Breakpoint, Candidate, Stopped, Token
+from compiler.debug_records import BREAK_KINDS, GRANULARITIES, NAMED_SITES, Breakpoint, Candidate, Stopped, Token
 from compiler.emulator.accesses import spans
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.machine import Machine, Stop
@@ -112,7 +112,7 @@ class Debugger:
         value = value.strip()
         pcs = self._find(kind, value)
         self._numbers += 1
-        found = Breakpoint(self._numbers, kind, value, len(pcs), min(pcs, default=-1))
+        found = Breakpoint(self._numbers, kind, value, len(pcs), tuple(sorted(pcs)[:NAMED_SITES]))
         self._breakpoints[found.number] = (found, pcs)
         return found
 
@@ -245,6 +245,7 @@ class Debugger:
             steps=machine.steps,
             position=self.position,
             tokens=len(self.tokens),
+            prompt_tokens=self._prompt_tokens,
             device=device,
             registers=machine.registers,
             changed_registers=changed_registers(machine.state, self._before),

@@ -18,6 +18,7 @@ from compiler.errors import HyperDexError
 from hyperdex_tui.backend.emulator import STOP_S, Emulator
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
+from hyperdex_tui.messages import OpenMachine
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.painted import Pane, line
 from hyperdex_tui.widgets.transcript import Transcript
@@ -165,6 +166,10 @@ class GenerateScreen(AppScreen):
             "good" if head.startswith("✓") else "accent",
             device or "Measured on this host: the emulator's speed, not the device's.",
         )
+
+    def action_machine(self) -> None:
+        """The machine as the run left it."""
+        self.post_message(OpenMachine(self.model_id, self.build))
 
     def step_back(self) -> bool:
         """Stop the run first; a child that does not listen is killed."""

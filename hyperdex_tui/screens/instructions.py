@@ -19,7 +19,7 @@ from hyperdex_tui.backend.listing import Listing
 from hyperdex_tui.backend.program import Program, open_program
 from hyperdex_tui.backend.query import HINT, QueryError, Term, parse_query, region_query, tensor_query
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenMemory, RowChosen, RowMoved
+from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenMachine, OpenMemory, RowChosen, RowMoved
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.columns import ColumnsScreen
 from hyperdex_tui.widgets.instruction_detail import InstructionDetail
@@ -205,6 +205,10 @@ class InstructionsScreen(AppScreen):
     def action_memory(self) -> None:
         """The memory map."""
         self.post_message(OpenMemory(self.model_id, self.build))
+
+    def action_machine(self) -> None:
+        """Debug with a breakpoint at this line."""
+        self.post_message(OpenMachine(self.model_id, self.build, self._current_pc()))
 
     def action_prompt(self) -> None:
         """Generate tokens."""

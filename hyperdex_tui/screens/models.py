@@ -22,6 +22,7 @@ from hyperdex_tui.messages import (
     OpenGenerate,
     OpenInstructions,
     OpenJobs,
+    OpenMachine,
     OpenMemory,
     OpenRun,
     RowChosen,
@@ -217,6 +218,11 @@ class ModelsScreen(AppScreen):
         """Generate tokens."""
         if build := self._with_build():
             self.post_message(OpenGenerate(build.model_id, build.name))
+
+    def action_machine(self) -> None:
+        """Step through the build."""
+        if build := self._with_build():
+            self.post_message(OpenMachine(build.model_id, build.name))
 
     def action_jobs(self) -> None:
         """Compiles of the prefix."""

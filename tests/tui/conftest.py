@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from compiler.workspace import ModelFolder
+from compiler.workspace import ModelFolder, Workspace
 from hyperdex_tui.app import HyperDexApp
 from tests.tui.builds import make_model
 
@@ -46,12 +47,19 @@ def built(prefix: Path) -> ModelFolder:
     return make_model(prefix)
 
 
-@pytest.fixture
-def demo(prefix: Path) -> ModelFolder:
-    """The bundled model with a real build that the emulator can run."""
+@pytest.fixture(scope="session")
+def built_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix with a real build of the bundled model, to copy."""
     from tests.cli.test_reference import build_demo
 
-    return build_demo(prefix)[0]
+    return build_demo(tmp_path_factory.mktemp("demo"))[0].prefix
+
+
+@pytest.fixture
+def demo(prefix: Path, built_demo: Path) -> ModelFolder:
+    """The bundled model with a build that the emulator can run."""
+    shutil.copytree(built_demo, prefix, dirs_exist_ok=True)
+    return Workspace(prefix).model("hyperdex/demo")
 
 
 @pytest.fixture

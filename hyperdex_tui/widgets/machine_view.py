@@ -1,0 +1,320 @@
+"""Views of a stopped machine, as rows: values, registers, LMU, HBM, tokens, breakpoints, counters.
+
+Each view is a function from the machine to lines; the widget shows the chosen
+one. A value that changed since the last stop has a `*` before it, one that was
+never written is a dash: nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from compiler.debug_records import Operand, Token
+from compiler.quantity import bytes_text
+from hyperdex_tui.backend.machine import Machine
+from hyperdex_tui.formatting import pad, pad_left
+from hyperdex_tui.widgets.painted import Line, Span, line
+from hyperdex_tui.widgets.row_list import RowList
+
+VIEWS = ("values", "registers", "lmu", "hbm", "tokens", "breakpoints", "counters")
+"""In the order of the keys 1 to 7."""
+
+CELL = 11
+"""Cells of one value, its mark included."""
+
+
+class MachineView(RowList):
+    """One of VIEWS.
+
+    Args:
+        chosen: the view shown first.
+        id: of the widget.
+        fixed: it never shows another one.
+    """
+
+    def __init__(self, chosen: str, id: str, *, fixed: bool = False) -> None:
+        super().__init__(id=id)
+        self.chosen = chosen
+        self._fixed = fixed
+        self._machine: Machine | None = None
+        self._rows: Sequence[Line] = ()
+
+    def show(self, machine: Machine, chosen: str = "") -> None:
+        """Show the machine as it is now."""
+        other = bool(chosen) and chosen != self.chosen
+        self.chosen = chosen or self.chosen
+        self._machine = machine
+        rows = tuple(tuple(spans) for spans in _LINES[self.chosen](machine, max(20, self.size.width - 2)))
+        if rows != self._rows or other:
+            self._rows = rows
+            self.rows_changed(0 if other else len(rows) - 1 if self.chosen == "tokens" else None)
+
+    def on_resize(self) -> None:
+        """Lay out for the new width."""
+        super().on_resize()
+        if self._machine is not None:
+            self.show(self._machine)
+
+    def row_count(self) -> int:
+        """Lines of the view."""
+        return len(self._rows)
+
+    def row(self, index: int, width: int) -> Line:
+        """One line."""
+        return self._rows[index]
+
+    def heading(self, width: int) -> Line:
+        """The names of all views when there is room, the chosen one marked."""
+        if self._fixed:
+            return line((pad(f"  {self.chosen}", width), "head"))
+        spans: list[Span] = []
+        for number, name in enumerate(VIEWS, 1):
+            chosen = name == self.chosen
+            spans.append((f"[{number} {name}]" if chosen else f" {number} {name} ", "strong" if chosen else "dim"))
+        shown = (
+            spans if sum(len(text) for text, _ in spans) <= width else [each for each in spans if each[1] == "strong"]
+        )
+        return (*shown, (" " * width, "dim"))
+
+    @property
+    def table_name(self) -> str:
+        """Words for the name of an exported file."""
+        return f"machine-{self.chosen}"
+
+    def columns(self) -> tuple[str, ...]:
+        """For copying."""
+        return (self.chosen,)
+
+    @property
+    def breakpoint(self) -> int:
+        """Number of the breakpoint under the cursor, 0 when that is none."""
+        points = self._machine.breakpoints if self._machine is not None else ()
+        shown = self.chosen == "breakpoints" and self.cursor < len(points)
+        return points[self.cursor].number if shown else 0
+
+    def empty_lines(self, width: int) -> tuple[Line, ...]:
+        """What the view is for, and how to fill it."""
+        if self._machine is not None and self._machine.hello is None and self._machine.problem:
+            return (line(("  The emulator does not run: the reason is above.", "dim")),)
+        if self._machine is None or self._machine.hello is None:
+            return (line(("  Starting the emulator …", "dim")),)
+        if self.chosen == "breakpoints":
+            return (
+                line(("  No breakpoints. b sets one at the cursor of the listing,", "dim")),
+                line(("  B one on an opcode, a layer, a tensor, NaN or infinity.", "dim")),
+            )
+        if not self._machine.has_prompt:
+            return (line(("  No prompt yet: n types one.", "dim")),)
+        if self.chosen == "tokens":
+            return (line(("  No token yet: t runs to the next one, c to a breakpoint or the end.", "dim")),)
+        return (line(("  Nothing to show here yet: s executes an instruction.", "dim")),)
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}"
+
+
+def _operand(kind: str, operand: Operand) -> list[Line]:
+    head: list[Span] = [(f"{kind} ", "dim"), (pad(operand.name, 11), "text"), (operand.where, "accent")]
+    if operand.where.startswith(("r", "io[")):
+        return [(*head, *((f" = {value:.0f}", "strong") for value in operand.values))]
+    if operand.low <= operand.high:
+        head.append((f"  min {_number(operand.low)}  max {_number(operand.high)}", "text"))
+    if operand.nans:
+        head.append((f"  ! {operand.nans:,} NaN", "bad"))
+    if operand.missing:
+        head.append((f"  ! {operand.missing:,} never written", "warn"))
+    if operand.count > 1:
+        head.append((f"  {operand.count:,} values", "dim"))
+    lines: list[Line] = [tuple(head)]
+    if operand.values:
+        more = " …" if operand.count > len(operand.values) else ""
+        lines.append(
+            line(("            " + " ".join(pad_left(_number(each), 10) for each in operand.values) + more, "strong"))
+        )
+    return lines
+
+
+def _values(machine: Machine, width: int) -> list[Line]:
+    stopped = machine.stopped
+    if stopped is None or not stopped.prompt_tokens:
+        return []
+    lines = [each for operand in stopped.outputs for each in _operand("wrote", operand)]
+    lines += [each for operand in stopped.inputs for each in _operand("reads", operand)]
+    for index in stopped.changed_registers:
+        lines.append(line(("* ", "warn"), (f"r{index} = {stopped.registers[index]}", "text")))
+    if stopped.lmu_changed_count:
+        ranges = ", ".join(f"v[{begin}..{end - 1}]" for begin, end in stopped.lmu_changed[:6])
+        more = " …" if len(stopped.lmu_changed) > 6 else ""
+        lines.append(line(("* ", "warn"), (f"{stopped.lmu_changed_count:,} LMU elements: {ranges}{more}", "text")))
+    return lines
+
+
+def _registers(machine: Machine, width: int) -> list[Line]:
+    stopped = machine.stopped
+    if stopped is None or not stopped.registers:
+        return []
+    across = max(1, width // 18)
+    lines: list[Line] = []
+    for at in range(0, len(stopped.registers), across):
+        spans: list[Span] = []
+        for index in range(at, min(at + across, len(stopped.registers))):
+            changed = index in stopped.changed_registers
+            spans.append((f"r{index}".rjust(4) + ("*" if changed else " "), "warn" if changed else "dim"))
+            spans.append((f"{stopped.registers[index]:>12} ", "strong" if changed else "text"))
+        lines.append(tuple(spans))
+    return lines
+
+
+def _cells(values: Sequence[float], known: Sequence[bool], changed: Sequence[bool]) -> list[Span]:
+    spans: list[Span] = []
+    for value, is_known, is_changed in zip(values, known, changed, strict=True):
+        text = _number(value) if is_known else "-"
+        role = "strong" if is_changed else "text" if is_known else "dim"
+        if is_known and (value != value or value in (float("inf"), float("-inf"))):
+            role = "bad"
+        spans.append((("*" if is_changed else " ") + text.rjust(CELL - 1), role))
+    return spans
+
+
+def lmu_columns(width: int) -> int:
+    """Values in a row of the LMU view."""
+    return max(1, (width - 12) // CELL // 4 * 4 or (width - 12) // CELL)
+
+
+def _lmu(machine: Machine, width: int) -> list[Line]:
+    view = machine.lmu
+    if view is None:
+        return []
+    lines: list[Line] = [
+        line((f"device {view.device}  ", "dim"), ("; ".join(view.names) or "no live value here", "accent"))
+    ]
+    across = lmu_columns(width)
+    for at in range(0, len(view.values), across):
+        part = slice(at, at + across)
+        cells = _cells(view.values[part], view.written[part], view.changed[part])
+        lines.append(((f"v[{view.begin + at}]".rjust(11), "dim"), *cells))
+    return lines
+
+
+def hbm_columns(width: int) -> int:
+    """Values in a row of the HBM view."""
+    return max(1, (width - 16) // CELL)
+
+
+def _hbm(machine: Machine, width: int) -> list[Line]:
+    view = machine.hbm
+    if view is None:
+        return []
+    rows, cols, heads = view.limits
+    size = f"{heads} x " if heads > 1 else ""
+    lines: list[Line] = [
+        line(
+            (f"device {view.device}  ", "dim"),
+            (f"{view.kind} ", "text"),
+            (view.region, "accent"),
+            (f"  {size}{rows:,} x {cols:,}", "dim"),
+        )
+    ]
+    for at, (values, known, changed) in enumerate(zip(view.rows, view.known, view.changed, strict=True)):
+        place = f"[{view.head},{view.row + at},{view.col}]" if heads > 1 else f"[{view.row + at},{view.col}]"
+        lines.append(((place.rjust(15), "dim"), *_cells(values, known, changed)))
+    return lines
+
+
+def shown_token(token_id: int, text: str) -> str:
+    """A token for people: its text where it has one."""
+    return repr(text) if text else f"#{token_id}"
+
+
+def _tokens(machine: Machine, width: int) -> list[Line]:
+    lines: list[Line] = []
+    if machine.prompt:
+        lines.append(line(("prompt ", "dim"), (repr(machine.prompt), "strong")))
+    lines += [_token(each, width) for each in machine.tokens]
+    return lines if machine.tokens else []
+
+
+def _token(token: Token, width: int) -> Line:
+    chosen = next((each.text for each in token.candidates if each.token_id == token.token_id), token.text)
+    spans: list[Span] = [
+        (pad_left(str(token.position), 5) + " ", "dim"),
+        (pad(shown_token(token.token_id, chosen), 16), "strong"),
+        (f"{100 * token.probability:5.1f}% ", "text"),
+        (_bar(token.probability), "good"),
+        ("  of ", "dim"),
+    ]
+    for each in token.candidates:
+        mark = "›" if each.token_id == token.token_id else " "
+        spans.append(
+            (
+                f"{mark}{shown_token(each.token_id, each.text)} {100 * each.probability:.1f}%  ",
+                "text" if mark == " " else "accent",
+            )
+        )
+    return tuple(spans)
+
+
+def _bar(share: float, cells: int = 8) -> str:
+    """A share as eighths of blocks."""
+    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
+    part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
+    return pad("█" * (eighths // 8) + part, cells)
+
+
+def _breakpoints(machine: Machine, width: int) -> list[Line]:
+    hits = machine.stopped.hits if machine.stopped is not None else ()
+    lines: list[Line] = []
+    for each in machine.breakpoints:
+        where = f"{each.sites:,} instructions from {each.pcs[0]:,}" if each.pcs else "after every instruction"
+        mark = ("=> ", "accent") if each.number in hits else ("   ", "dim")
+        lines.append(line(mark, (f"●{each.number:<3}", "bad"), (pad(str(each), 40), "strong"), (f" {where}", "dim")))
+    return lines
+
+
+def _counters(machine: Machine, width: int) -> list[Line]:
+    found = machine.counters
+    if found is None:
+        return []
+    lines: list[Line] = [
+        line(
+            (f"position {found.position}: ", "dim"),
+            (f"{found.ms_per_token:.4g} ms/token", "strong"),
+            f", {found.tokens_per_s:,.1f} tokens/s, {found.cycles:,.0f} cycles; bound by {found.binds}",
+            ("  (emulated)", "dim"),
+        ),
+        line(
+            (f"{found.joules_per_token:.4g} J/token", "strong"),
+            f", {bytes_text(found.stream_bytes)} of HBM per device, ",
+            (f"{100 * found.bandwidth:.1f}% of its bandwidth ", "strong"),
+            (_bar(found.bandwidth), "good"),
+        ),
+    ]
+    if found.host_ms:
+        lines.append(
+            line((f"{found.host_ms:.3g} ms for a token here, measured: the emulator's speed, not the device's", "dim"))
+        )
+    for unit, share in found.busy:
+        stalls = ", ".join(
+            f"{why} {100 * part:.1f}%" for name, why, part in found.stalls if name == unit and part >= 0.0005
+        )
+        lines.append(
+            line(
+                (f"{unit} ", f"unit-{unit}"),
+                (f"busy {100 * share:5.1f}% ", "text"),
+                (_bar(share), "good"),
+                (f"  waits: {stalls}" if stalls else "", "dim"),
+            )
+        )
+    return lines
+
+
+_LINES: dict[str, Callable[[Machine, int], list[Line]]] = {
+    "values": _values,
+    "registers": _registers,
+    "lmu": _lmu,
+    "hbm": _hbm,
+    "tokens": _tokens,
+    "breakpoints": _breakpoints,
+    "counters": _counters,
+}

@@ -1,0 +1,125 @@
+"""A token in time: shares add up at any zoom, and every slice can be reached."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App, ComposeResult
+
+from compiler.debug_records import Timeline
+from hyperdex_tui.backend.timeline import TokenTimeline
+from hyperdex_tui.themes import DARK
+from hyperdex_tui.widgets.timeline_tracks import TimelineTracks
+
+UNITS = ("SMA", "SXE", "VXE")
+REASONS = ("", "SMA", "issue")
+
+
+def packed(dtype: str, values: object) -> str:
+    return b64encode(np.asarray(values, dtype).tobytes()).decode()
+
+
+def record(units: list[int], starts: list[float], ends: list[float]) -> Timeline:
+    waits = [1.0 if index % 2 else 0.0 for index in range(len(units))]
+    return Timeline(
+        5, False, max(ends, default=1.0), 1e8, UNITS, REASONS,
+        packed("<i4", range(len(units))), packed("u1", units), packed("<f8", starts), packed("<f8", ends),
+        packed("<f8", waits), packed("u1", [2 if wait else 0 for wait in waits]),
+    )  # fmt: skip
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    """Slices that follow one another on each unit."""
+    free = [0.0] * len(UNITS)
+    units, starts, ends = [], [], []
+    for _ in range(draw(st.integers(1, 30))):
+        unit = draw(st.integers(0, 2))
+        starts.append(free[unit] + draw(st.integers(0, 5)))
+        ends.append(starts[-1] + draw(st.integers(0, 9)))
+        free[unit] = ends[-1]
+        units.append(unit)
+    return record(units, starts, ends)
+
+
+@given(timelines(), st.floats(0, 100), st.floats(0.1, 50))
+def test_the_share_of_a_window_is_that_of_its_slices(made: Timeline, begin: float, size: float) -> None:
+    timeline = TokenTimeline(made)
+    for track in timeline.tracks:
+        pieces = [timeline.piece(index) for index in track.order]
+        worked = sum(max(0.0, min(each.end, begin + size) - max(each.start, begin)) for each in pieces)
+        assert track.share(begin, begin + size) == pytest.approx(worked / size, abs=1e-9)
+
+
+@given(timelines(), st.integers(1, 40))
+def test_columns_together_are_the_whole(made: Timeline, count: int) -> None:
+    timeline = TokenTimeline(made)
+    for track in timeline.tracks:
+        columns = list(timeline.columns(track, 0.0, timeline.cycles, count))
+        assert sum(share for share, _ in columns) * timeline.cycles / count == pytest.approx(track.busy, abs=1e-6)
+        assert all(reason for share, reason in columns if share == 0)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("units", packed("u1", [9])), ("ends", "AAAA"), ("pcs", "é"), ("reasons", packed("u1", [7]))]
+)
+def test_columns_that_do_not_fit_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        TokenTimeline(replace(record([0], [0.0], [1.0]), **{name: value}))
+
+
+class Bare(App[None]):
+    """Nothing but tracks."""
+
+    def compose(self) -> ComposeResult:
+        yield TimelineTracks()
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.theme = DARK.name
+
+
+async def test_every_slice_of_a_unit_is_reached_and_zooming_keeps_the_cycle() -> None:
+    starts = [float(index) + (1000 if index > 20 else 0) for index in range(40)]
+    timeline = TokenTimeline(record([1] * 40, starts, [start + 0.5 for start in starts]))
+    app = Bare()
+    async with app.run_test(size=(80, 24)):
+        tracks = app.query_one(TimelineTracks)
+        tracks.unit = 1
+        tracks.show(timeline)
+        seen = [tracks.piece.index if tracks.piece else -1]
+        for _ in range(39):
+            tracks.next_piece(1)
+            assert tracks.piece is not None
+            seen.append(tracks.piece.index)
+        assert seen == list(range(40))
+        for _ in range(39):
+            tracks.next_piece(-1)
+        assert tracks.piece is not None and tracks.piece.index == 0
+        tracks.move(30)
+        time = tracks.time
+        for factor in (0.5, 0.5, 0.5, 2, 0.5, 0.25):
+            tracks.zoom(factor)
+            assert abs(tracks.time - time) <= tracks.step * 2
+        tracks.whole()
+        assert (tracks.begin, tracks.end) == (0.0, timeline.cycles)
+        tracks.move(10**6)
+        assert tracks.end == timeline.cycles and tracks.column == tracks.room - 1
+
+
+async def test_a_frame_costs_the_same_for_many_slices() -> None:
+    import time
+
+    count = 300_000
+    timeline = TokenTimeline(
+        record([index % 3 for index in range(count)], [float(i) for i in range(count)], [i + 1.0 for i in range(count)])
+    )
+    began = time.process_time()
+    for track in timeline.tracks:
+        assert sum(share for share, _ in timeline.columns(track, 0.0, timeline.cycles, 188)) > 0
+    assert time.process_time() - began < 0.05
