@@ -30,7 +30,7 @@ def owners() -> dict[str, type]:
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.scope}-{key.action}")
 def test_every_key_has_an_action(key: Key) -> None:
-    scope, _, name = key.action.rpartition(".")
+    scope, _, name = key.action.partition("(")[0].rpartition(".")
     owner = owners()[scope or key.scope]
     assert hasattr(owner, f"action_{name}"), f"{owner.__name__} lacks action_{name}"
 
