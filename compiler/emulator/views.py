@@ -20,7 +20,7 @@ from compiler.emulator.machine import Machine
 from compiler.emulator.memory import ParameterMatrix
 from compiler.emulator.state import EngineVector, State
 from compiler.emulator.trap import Trap
-from compiler.errors import UsageError
+from compiler.errors import ArtifactError, UsageError
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Effect, Kind
 from compiler.isa.spec import Operand as Field
@@ -200,20 +200,24 @@ def lmu_view(machine: Machine, before: Snapshot, device: int, begin: int, count:
     if not 0 <= begin < len(state.written):
         raise UsageError(f"v[{begin}] is outside the {len(state.written)} LMU elements")
     end = min(begin + max(1, min(count, VIEW_LIMIT)), len(state.written))
-    pc = machine.pc
-    names = tuple(
-        f"{each.name} [{each.begin}, {each.end})"
-        for each in machine.build.debug.values
-        if each.begin < end and begin < each.end and each.first_pc <= pc <= each.last_pc
-    )
     return LmuView(
         device=device,
         begin=begin,
         values=tuple(float(each) for each in state.lmu[device][begin:end]),
         written=tuple(bool(each) for each in state.written[begin:end]),
         changed=tuple(bool(each) for each in _changed(state, before, device, begin, end)),
-        names=names,
+        names=_names(machine, begin, end),
     )
+
+
+def _names(machine: Machine, begin: int, end: int) -> tuple[str, ...]:
+    """Values that live in [begin, end) at the pc; none where the debug information cannot be read."""
+    try:
+        values = machine.build.debug.values
+    except ArtifactError:
+        return ()
+    alive = (each for each in values if each.first_pc <= machine.pc <= each.last_pc)
+    return tuple(f"{each.name} [{each.begin}, {each.end})" for each in alive if each.begin < end and begin < each.end)
 
 
 def hbm_view(
