@@ -27,7 +27,6 @@ class Role(IntEnum):
     OPEN = 1
     POST = 2
     EXECUTE = 3
-    TRANSFER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +74,6 @@ def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
 def _role(instr: Instruction) -> Role:
     if instr.mnemonic in _OPENERS:
         return Role.OPEN
-    if instr.mnemonic == "tx":
-        return Role.TRANSFER
     return {Unit.ICP: Role.CONTROL, Unit.SMA: Role.POST}.get(instr.spec.unit, Role.EXECUTE)
 
 

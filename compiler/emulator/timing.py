@@ -11,7 +11,7 @@ The model, unit by unit:
           posted: they take their bytes from the same rate.
     SXE   holds a matrix until its last tile: one tile per cycle, or as fast as the stream arrives.
     VXE   holds a vector for its passes.
-    ESL   passes a slice on while it is being made, so that only its last packet and the hops follow its last element.
+    ESL   sends a slice in packets round the wiring, once the slice is made; the program cuts slices into chunks.
 An instruction starts when its unit is free, everything it reads is ready and nobody still uses what it overwrites; a
 result is ready `latency` after its unit is free again. `docs/timing.md` says more.
 """
@@ -32,7 +32,7 @@ has not arrived; no room in the FIFO; nothing left to do in this token."""
 
 _ISSUE, _HAZARD, _STREAM, _FIFO, _END = range(len(UNITS), len(REASONS))
 _SMA, _ICP = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP)
-_OPEN, _POST, _EXECUTE, _TRANSFER = map(int, (Role.OPEN, Role.POST, Role.EXECUTE, Role.TRANSFER))
+_OPEN, _POST, _EXECUTE = map(int, (Role.OPEN, Role.POST, Role.EXECUTE))
 _BY_LENGTH = ("rows_reg", "cols_reg", "length_reg")
 """Operands with which the length of the text decides what an instruction costs."""
 
@@ -216,8 +216,6 @@ class _Run:
                 start[index] = gate
                 end[index] = gate + self.fetch[kind]
                 ready[index] = end[index] + works[kind].latency
-            elif role == _TRANSFER:
-                self._transfer(index, unit, works[kind], issued, results, hazards)
             else:
                 wait(index, _ICP, why, gate - issued)
                 issued = gate  # a branch decides what is fetched next
@@ -281,32 +279,6 @@ class _Run:
                 self._wait(streams[-1], _SMA, _FIFO, room - self.free[_SMA])
                 self.free[_SMA] = room
         return finish
-
-    def _transfer(
-        self, index: int, unit: int, work: Work, issued: int, results: tuple[int, ...], hazards: tuple[int, ...]
-    ) -> None:
-        """A slice leaves packet by packet as the SXE makes it."""
-        begin, whole, why, last = issued, 0, _ISSUE, _ISSUE
-        for source in results:
-            ready = available = self.ready[source]
-            producer = self.path.steps[source][1]
-            if UNITS[producer] is Unit.SXE:
-                made = self.end[source] - self.start[source]
-                available -= made * (work.cycles - work.tail_cycles) // max(1, work.cycles)
-            if ready > whole:
-                whole, last = ready, producer
-            if available > begin:
-                begin, why = available, producer
-        for source in hazards:
-            if self.end[source] > begin:
-                begin, why = self.end[source], _HAZARD
-        start = max(begin, self.free[unit])
-        self._wait(index, unit, why, start - self.free[unit])
-        end = max(start + work.cycles, whole + work.tail_cycles)
-        self._wait(index, unit, last, end - start - work.cycles)
-        self.start[index] = start
-        self.free[unit] = self.end[index] = end
-        self.ready[index] = end + work.latency
 
     def _wait(self, index: int, unit: int, why: int, cycles: int) -> None:
         if cycles > 0:

@@ -165,8 +165,6 @@ class Prediction:
             placed = self._open(demand, gate, reason)
         elif demand.unit is Unit.SMA:
             placed = self._post(demand, gate)
-        elif demand.work.tail_cycles:
-            placed = self._transfer(demand)
         else:
             placed = self._execute(demand, gate, reason)
         self.times.append(placed)
@@ -227,24 +225,6 @@ class Prediction:
             waits += self._read(demand.streams, start, end, beyond)
         self._free[unit] = end
         return Times(unit, self._issued, start, end, end + work.latency, work.cycles, tuple(waits), demand.streams)
-
-    def _transfer(self, demand: Demand) -> Times:
-        """The first packet leaves when it is made; behind the last element there is only the last packet."""
-        unit, work, free = demand.unit, demand.work, self._free[demand.unit]
-        first, whole = (self._issued, "issue"), (0, "issue")
-        for times in (self.times[result] for result in demand.results):
-            early = 0
-            if times.unit is Unit.SXE:
-                early = (times.end - times.start) * (work.cycles - work.tail_cycles) // work.cycles
-            first = max(first, (times.ready - early, times.unit.value), key=lambda gate: gate[0])
-            whole = max(whole, (times.ready, times.unit.value), key=lambda gate: gate[0])
-        for hazard in demand.hazards:
-            first = max(first, (self.times[hazard].end, "hazard"), key=lambda gate: gate[0])
-        start = max(first[0], free)
-        end = max(start + work.cycles, whole[0] + work.tail_cycles)
-        self._free[unit] = end
-        waits = _waits(unit, first[1], start - free) + _waits(unit, whole[1], end - start - work.cycles)
-        return Times(unit, self._issued, start, end, end + work.latency, work.cycles, waits)
 
     def _bytes(self, streams: Sequence[int]) -> int:
         return sum(self._streams.counts[self._streams.places[stream]] for stream in streams)

@@ -46,14 +46,11 @@ class Work(NamedTuple):
         cycles: its unit is busy with it, at least.
         latency: from then until its result may be read.
         stream_bytes: it moves from or to HBM on its own.
-        tail_cycles: of a transfer: the share of `cycles` that is left once its whole operand is there. Before, it
-            passes on what a matrix has made so far.
     """
 
     cycles: int
     latency: int
     stream_bytes: int
-    tail_cycles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +147,6 @@ class Rules:
             cycles=math.ceil((payload + packets * link.header_bytes) * cycles_per_byte),
             latency=self.wiring.hops * link.hop_cycles + self.target.timing.retire_cycles,
             stream_bytes=0,
-            tail_cycles=math.ceil((min(payload, link.packet_bytes) + link.header_bytes) * cycles_per_byte),
         )
 
 
