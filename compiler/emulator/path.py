@@ -14,6 +14,7 @@ from compiler.emulator.dataflow import Sources, trace_sources
 from compiler.isa.encode import Instruction
 from compiler.isa.host import Word
 from compiler.isa.spec import REGISTER_COUNT, Unit
+from compiler.target.timing import DECIDING
 
 _LENGTH_LIMIT = 10_000_000
 _OPENERS = ("rd.param", "rd.kv")
@@ -59,8 +60,8 @@ def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
     counts: list[int] = []
     steps = []
     for instr, source in zip(body, sources, strict=True):
-        # What the first operand names (a destination, a stream) never changes the cost.
-        key = (instr.spec, *instr.values[1:])
+        pairs = zip(instr.spec.operands, instr.values, strict=True)
+        key = (instr.spec, *(value for operand, value in pairs if operand.name in DECIDING))
         kind = kinds.setdefault(key, len(works))
         if kind == len(works):
             works.append(instr)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from compiler.emulator.path import UNITS, Path, Role, walk_token
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Unit
-from compiler.target.timing import Rules, Work
+from compiler.target.timing import BY_LENGTH, Rules, Work
 
 REASONS = ("SMA", "SXE", "VXE", "ESL", "ICP", "issue", "hazard", "stream", "fifo", "end")
 """Why a unit stood still: the result of a unit; no instruction yet; somebody still uses what it overwrites; its stream
@@ -33,8 +33,6 @@ has not arrived; no room in the FIFO; nothing left to do in this token."""
 _ISSUE, _HAZARD, _STREAM, _FIFO, _END = range(len(UNITS), len(REASONS))
 _SMA, _ICP = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP)
 _OPEN, _POST, _EXECUTE = map(int, (Role.OPEN, Role.POST, Role.EXECUTE))
-_BY_LENGTH = ("rows_reg", "cols_reg", "length_reg")
-"""Operands with which the length of the text decides what an instruction costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class _Costs:
             for instr in path.works
         ]
         self._works = [self._work(kind, 1) for kind in range(len(path.works))]
-        self._growing = [kind for kind, given in enumerate(self._operands) if any(map(given.get, _BY_LENGTH))]
+        self._growing = [kind for kind, given in enumerate(self._operands) if any(map(given.get, BY_LENGTH))]
 
     def at(self, length: int) -> list[Work]:
         """The work of each kind at a length."""

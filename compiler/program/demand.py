@@ -7,14 +7,15 @@ address. Out: a `Demand` each, whose numbers count the instructions shown so far
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import BY_MNEMONIC, Effect, Kind, Operand, Spec, Unit
+from compiler.isa.spec import BY_MNEMONIC, Effect, Kind, Spec, Unit
 from compiler.program.virtual import Slot, Virtual, VirtualInstruction
-from compiler.target.timing import Rules, Work
+from compiler.target.timing import DECIDING, Rules, Work
 
 OPENERS = ("rd.param", "rd.kv")
 _LMU = -1
@@ -54,21 +55,20 @@ class _Stretches:
         self.begins = [0]
         self.pieces = [_Piece()]
 
-    def read(self, begin: int, end: int, who: int, unit: Unit) -> set[int]:
-        """Mark a read; who wrote what is read."""
-        found = set()
+    def read(self, begin: int, end: int, who: int, unit: Unit, writers: set[int]) -> None:
+        """Mark a read; adds who wrote what is read."""
         for piece in self.pieces[self._cut(begin) : self._cut(end)]:
-            found.add(piece.writer)
+            writers.add(piece.writer)
             piece.readers[unit] = who
-        return found
 
-    def write(self, begin: int, end: int, who: int) -> set[int]:
-        """Mark a write; who wrote or read what is overwritten."""
+    def write(self, begin: int, end: int, who: int, users: set[int]) -> None:
+        """Mark a write; adds who wrote or read what is overwritten."""
         low, high = self._cut(begin), self._cut(end)
-        found = {user for piece in self.pieces[low:high] for user in (piece.writer, *piece.readers.values())}
+        for piece in self.pieces[low:high]:
+            users.add(piece.writer)
+            users.update(piece.readers.values())
         self.begins[low:high] = [begin]
         self.pieces[low:high] = [_Piece(who)]
-        return found
 
     def _cut(self, at: int) -> int:
         """Index of the piece that begins at an offset, cut there if need be."""
@@ -92,69 +92,150 @@ class Scoreboard:
         self._rules, self._tokens = rules, tokens
         self._units: list[Unit] = []
         self._lmu: dict[int, _Stretches] = {}
-        self._registers: dict[int, int] = {}
+        self._registers: dict[Virtual, int] = {}
         self._caches: dict[int, int] = {}
-        self._open: dict[int, tuple[int, bool]] = {}
-        self._emptied: dict[int, int] = {}
+        self._open: dict[Virtual, tuple[int, bool]] = {}
+        self._emptied: dict[Virtual, int] = {}
         self._transfer = -1
         self._works: dict[tuple[object, ...], Work] = {}
 
     def show(self, instr: Instruction | VirtualInstruction) -> Demand:
         """The demand of the next instruction."""
         spec, given = operands_of(instr)
-        who, opens = len(self._units), spec.mnemonic in OPENERS
-        self._units.append(spec.unit)
-        results, streams = self._reads(who, spec, given)
-        users = self._writes(who, spec, given)
+        shape, who, unit = _shape(spec), len(self._units), spec.unit
+        self._units.append(unit)
+        results: set[int] = set()
+        streams: list[int] = []
+        users: set[int] = set()
+        spans = _spans(shape, given)
+        for name, begin, end, writes in spans:
+            if not writes:
+                self._resource(name).read(begin, end, who, unit, results)
+        self._reads(who, shape, given, results, streams)
+        for name, begin, end, writes in spans:
+            if writes:
+                self._resource(name).write(begin, end, who, users)
+        self._writes(who, shape, given, users)
         results -= {-1, who}
-        hazards = tuple(sorted(user for user in users - results - {-1, who} if self._units[user] is not spec.unit))
-        return Demand(spec.unit, self.work(spec, given), opens, tuple(sorted(results)), hazards, tuple(sorted(streams)))
+        users -= results
+        units = self._units
+        hazards = tuple(sorted(user for user in users if user not in (-1, who) and units[user] is not unit))
+        streams.sort()
+        return Demand(unit, self.work(spec, given), shape.opens, tuple(sorted(results)), hazards, tuple(streams))
 
     def work(self, spec: Spec, given: Mapping[str, Virtual]) -> Work:
         """The cost of one instruction."""
-        numbers = {name: int(value) for name, value in given.items() if isinstance(value, int | float)}
-        key = (spec, *(numbers.get(operand.name, 0) for operand in spec.operands[1:]))
-        if key not in self._works:
-            self._works[key] = self._rules.work(spec, lambda name: numbers.get(name, 0), self._tokens)
-        return self._works[key]
+        key = (spec.opcode, *[given.get(name, 0) for name in _shape(spec).deciding])
+        work = self._works.get(key)
+        if work is None:
+            numbers = {name: int(value) for name, value in given.items() if isinstance(value, int | float)}
+            work = self._works[key] = self._rules.work(spec, lambda name: numbers.get(name, 0), self._tokens)
+        return work
 
-    def _reads(self, who: int, spec: Spec, given: Mapping[str, Virtual]) -> tuple[set[int], set[int]]:
-        """Whose results and whose streams an instruction reads."""
-        results: set[int] = set()
-        streams: set[int] = set()
-        for operand, name, begin, end in _lmu_ranges(spec, given):
-            if operand.effect is Effect.READ:
-                results |= self._lmu.setdefault(name, _Stretches()).read(begin, end, who, spec.unit)
-        for operand, number in _numbers(spec, given, Effect.READ):
-            if operand.kind is Kind.REGISTER:
+    def _resource(self, name: int) -> _Stretches:
+        found = self._lmu.get(name)
+        if found is None:
+            found = self._lmu[name] = _Stretches()
+        return found
+
+    def _reads(
+        self, who: int, shape: _Shape, given: Mapping[str, Virtual], results: set[int], streams: list[int]
+    ) -> None:
+        """Whose results and whose streams an instruction reads, the LMU apart."""
+        for name in shape.registers_read:
+            if number := given.get(name, 0):
                 results.add(self._registers.get(number, -1))
-            elif number in self._open:
+        for name in shape.streams_read:
+            number = given.get(name, 0)
+            if number in self._open:
                 opener, fetched = self._open.pop(number)
-                (streams if fetched else results).add(opener)
+                if fetched:
+                    streams.append(opener)
+                else:
+                    results.add(opener)
                 self._emptied[number] = who
-        if spec.mnemonic == "rd.kv":
+        if shape.mnemonic == "rd.kv":
             results.add(self._caches.get(integer(given, "hbm"), -1))
-        if spec.unit is Unit.ESL:
+        elif shape.unit is Unit.ESL:
             results.add(self._transfer)
             self._transfer = who
-        return results, streams
 
-    def _writes(self, who: int, spec: Spec, given: Mapping[str, Virtual]) -> set[int]:
-        """Who used what an instruction writes."""
-        users: set[int] = set()
-        for operand, name, begin, end in _lmu_ranges(spec, given):
-            if operand.effect is Effect.WRITE:
-                users |= self._lmu.setdefault(name, _Stretches()).write(begin, end, who)
-        for operand, number in _numbers(spec, given, Effect.WRITE):
-            if operand.kind is Kind.REGISTER:
+    def _writes(self, who: int, shape: _Shape, given: Mapping[str, Virtual], users: set[int]) -> None:
+        """Who used what an instruction writes, the LMU apart."""
+        for name in shape.registers_written:
+            if number := given.get(name, 0):
                 self._registers[number] = who
-            else:
+        for name in shape.streams_written:
+            if number := given.get(name, 0):
                 users.add(self._emptied.get(number, -1))
-                self._open[number] = (who, spec.mnemonic in OPENERS)
-        if spec.mnemonic in ("wr.key", "wr.value"):
+                self._open[number] = (who, shape.opens)
+        if shape.mnemonic in ("wr.key", "wr.value"):
             first, step = integer(given, "hbm"), integer(given, "head_stride")
             self._caches.update((first + head * step, who) for head in range(integer(given, "heads")))
-        return users
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a row of the instruction table says of its operands, sorted by what a scoreboard asks.
+
+    Attributes:
+        lmu: name, operands whose product is the extent, whether it is written, and the operand that replaces it.
+        deciding: operands that decide the cost.
+    """
+
+    mnemonic: str
+    unit: Unit
+    opens: bool
+    lmu: tuple[tuple[str, tuple[str, ...], bool, str], ...]
+    registers_read: tuple[str, ...]
+    registers_written: tuple[str, ...]
+    streams_read: tuple[str, ...]
+    streams_written: tuple[str, ...]
+    deciding: tuple[str, ...]
+
+
+@cache
+def _shape(spec: Spec) -> _Shape:
+    replaced = {"mm": ("dst", "out"), "wr.key": ("src", "stream"), "wr.value": ("src", "stream")}
+    unused, by = replaced.get(spec.mnemonic, ("", ""))
+
+    def names(kind: Kind, effect: Effect) -> tuple[str, ...]:
+        return tuple(operand.name for operand in spec.operands if operand.kind is kind and operand.effect is effect)
+
+    return _Shape(
+        mnemonic=spec.mnemonic,
+        unit=spec.unit,
+        opens=spec.mnemonic in OPENERS,
+        lmu=tuple(
+            (operand.name, operand.extent, operand.effect is Effect.WRITE, by if operand.name == unused else "")
+            for operand in spec.operands
+            if operand.kind is Kind.LMU
+        ),
+        registers_read=names(Kind.REGISTER, Effect.READ),
+        registers_written=names(Kind.REGISTER, Effect.WRITE),
+        streams_read=names(Kind.STREAM, Effect.READ),
+        streams_written=names(Kind.STREAM, Effect.WRITE),
+        deciding=tuple(operand.name for operand in spec.operands if operand.name in DECIDING),
+    )
+
+
+def _spans(shape: _Shape, given: Mapping[str, Virtual]) -> list[tuple[int, int, int, bool]]:
+    """The LMU ranges an instruction uses: which buffer, its elements [begin, end), and whether it writes them."""
+    found = []
+    for name, extent, writes, by in shape.lmu:
+        if by and given.get(by, 0):
+            continue
+        count = 1
+        for factor in extent:
+            count *= integer(given, factor)
+        if not count:
+            continue
+        value = given.get(name, 0)
+        if isinstance(value, Slot):
+            found.append((value.buffer.index, value.offset, value.offset + count, writes))
+        elif isinstance(value, int):
+            found.append((_LMU, value, value + count, writes))
+    return found
 
 
 def operands_of(instr: Instruction | VirtualInstruction) -> tuple[Spec, dict[str, Virtual]]:
@@ -163,32 +244,6 @@ def operands_of(instr: Instruction | VirtualInstruction) -> tuple[Spec, dict[str
         names = (operand.name for operand in instr.spec.operands)
         return instr.spec, dict(zip(names, instr.values, strict=True))
     return BY_MNEMONIC[instr.mnemonic], dict(instr.operands)
-
-
-def _lmu_ranges(spec: Spec, given: Mapping[str, Virtual]) -> Iterator[tuple[Operand, int, int, int]]:
-    """The LMU operands an instruction uses: which buffer, and the elements [begin, end) of it."""
-    streamed = {"mm": "out", "wr.key": "stream", "wr.value": "stream"}.get(spec.mnemonic)
-    unused = {"out": "dst", "stream": "src"}.get(streamed or "") if streamed and given.get(streamed, 0) else None
-    for operand in spec.operands:
-        if operand.kind is not Kind.LMU or operand.name == unused:
-            continue
-        count = 1
-        for name in operand.extent:
-            count *= integer(given, name)
-        value = given.get(operand.name, 0)
-        if count and isinstance(value, Slot):
-            yield operand, value.buffer.index, value.offset, value.offset + count
-        elif count and isinstance(value, int):
-            yield operand, _LMU, value, value + count
-
-
-def _numbers(spec: Spec, given: Mapping[str, Virtual], effect: Effect) -> Iterator[tuple[Operand, int]]:
-    """The registers and streams that an instruction reads, or writes; register and stream 0 are none."""
-    for operand in spec.operands:
-        if operand.effect is effect and operand.kind in (Kind.REGISTER, Kind.STREAM):
-            number = integer(given, operand.name)
-            if number:
-                yield operand, number
 
 
 def integer(given: Mapping[str, Virtual], name: str) -> int:

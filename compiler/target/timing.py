@@ -19,6 +19,15 @@ from compiler.target.topology import Wiring, wire
 Operand = Callable[[str], int]
 """Value of an operand by name; 0 for one the instruction does not have."""
 
+DECIDING = (
+    *("rows", "cols", "rows_reg", "cols_reg", "stride", "length", "length_reg"),
+    *("heads", "head_dim", "bias", "rotary_dim", "act"),
+)
+"""Operands that decide what an instruction costs; two that agree in these cost the same."""
+
+BY_LENGTH = ("rows_reg", "cols_reg", "length_reg")
+"""Operands with which the length of the text decides."""
+
 _PASSES: dict[str, tuple[str, ...]] = {
     "vadd": ("add",),
     "vmul": ("multiply",),
