@@ -1,28 +1,38 @@
 """What N devices will give, from config.json alone: does it fit, and how fast.
 
-The clock times the real program of a model with few layers; layers are alike,
-so the whole model follows by adding the rest. Nothing is downloaded, no weight
-is read, no number is computed.
+The scheduler's clock times the real program of a few layers that stand for
+all. Nothing is downloaded, no weight is read, no number is computed. What
+several targets and device counts have in common is worked out once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
-from compiler.dtypes import build_dtype
+from compiler.checkpoint.special_tokens import check_special_tokens
+from compiler.dtypes import DType, build_dtype
 from compiler.emulator.report import first_token_cycles, mean_token, what_binds
-from compiler.emulator.timing import Clock, TokenTime
+from compiler.emulator.timing import TokenTime
 from compiler.errors import CapacityError, UsageError
 from compiler.graph.architectures import build_graph
+from compiler.graph.excerpt import Excerpt, excerpt
 from compiler.graph.ir import Graph
+from compiler.graph.passes import run_passes
+from compiler.graph.rewrite import few_layers
+from compiler.graph.verify import verify_graph
 from compiler.isa.spec import Unit
-from compiler.planning import CompileOptions, make_plan, make_program, plan_memory
-
-_FEW_LAYERS = (2, 4)
+from compiler.mapping.plan import Sizes, memory_of
+from compiler.planning import CompileOptions, choose
+from compiler.program.build import order
+from compiler.program.costs import CostModel, LoweredPrograms
+from compiler.program.predict import TokenPath
+from compiler.program.virtual import VirtualProgram
+from compiler.target import Target, check_device_count, load_target
+from compiler.target.timing import Rules, rules_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +42,23 @@ class Estimate:
     Attributes:
         fits: whether the model does; without it the times are None.
         bytes_per_device: weights with padding, caches at max_length, host buffer.
-        weight_bytes: the parameters' share of them, padding and copies included.
+        smallest_fit: fewest devices that hold it, 0 for none.
+        weight_bytes: the parameters' share of the bytes, padding and copies included.
         kv_bytes: the caches' share.
         padding_bytes: what the parameters take beyond an even share: padding, and what every device has for itself.
-        smallest_fit: fewest devices that hold it, 0 for none.
         ms_per_token: mean over the generated tokens.
+        ms_at: position of a token and the milliseconds it takes, ascending.
         ttft_ms: time to first token, the prompt fed token by token.
         utilization: nominal parameter bytes / (devices x bandwidth x ms_per_token).
         joules_per_token: power of all devices times ms_per_token.
+        busy: share of the token for which each unit works.
+        stalls: share of the token for which a unit stands still, by unit and reason.
         binds: what takes most of the time: "memory", "matrix unit", "vector unit", "link" or "latency".
     """
 
     target: str
     num_device: int
+    topology: str
     dtype: str
     max_length: int
     fits: bool
@@ -59,6 +73,9 @@ class Estimate:
     ttft_ms: float | None = None
     utilization: float | None = None
     joules_per_token: float | None = None
+    ms_at: tuple[tuple[int, float], ...] = ()
+    busy: Mapping[str, float] = field(default_factory=dict)
+    stalls: Mapping[str, float] = field(default_factory=dict)
     binds: str = ""
 
 
@@ -70,42 +87,171 @@ def estimate(
     Raises:
         UnsupportedModelError, UsageError: as `planning.make_plan`, or a text longer than the model allows.
     """
-    options = replace(options, max_length=_max_length(config, options, input_tokens, output_tokens))
-    memory = plan_memory(config, options)
-    count = parameter_count(build_graph(CheckpointConfig(config)))
-    found = Estimate(
-        target=options.target,
-        num_device=options.num_devices,
-        dtype=options.dtype,
-        max_length=options.max_length or 0,
-        fits=memory.fits,
-        bytes_per_device=memory.bytes_per_device,
-        capacity_bytes=memory.capacity_bytes,
-        smallest_fit=memory.smallest_fit,
-        weight_bytes=memory.weight_bytes,
-        kv_bytes=memory.kv_bytes,
-        padding_bytes=memory.weight_bytes - count * build_dtype(options.dtype).itemsize // options.num_devices,
-    )
-    if not memory.fits:
-        return found
-    plan = make_plan(_with_layers(config, _FEW_LAYERS[0]), options)
-    options = replace(options, chunks=plan.mapping.partition.chunks)  # chosen once, for layers are alike
-    try:
-        decode, prompt = _times(config, options, input_tokens, output_tokens)
-    except CapacityError:  # the model fits the HBM, one of its vectors not the LMU
-        return replace(found, fits=False)
-    target = plan.target
-    seconds = decode.cycles / target.clock_hz
-    nominal = nominal_parameters(build_graph(CheckpointConfig(config))) * plan.dtype.itemsize
-    return replace(
-        found,
-        ms_per_token=seconds * 1e3,
-        tokens_per_s=1 / seconds,
-        ttft_ms=prompt / target.clock_hz * 1e3,
-        utilization=nominal / (options.num_devices * target.hbm_bytes_per_s * seconds),
-        joules_per_token=target.watts * options.num_devices * seconds,
-        binds=what_binds(decode),
-    )
+    return Estimator(config, input_tokens, output_tokens).estimate(options)
+
+
+class Estimator:
+    """Estimates the builds of one model for one length of text.
+
+    Args:
+        config: the model's config.json.
+
+    Raises:
+        UnsupportedModelError, UsageError: as `planning.make_plan`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], input_tokens: int = 32, output_tokens: int = 2016) -> None:
+        if input_tokens < 1 or output_tokens < 1:
+            raise UsageError(f"{input_tokens} input and {output_tokens} output tokens: each must be at least 1")
+        self._graph = build_graph(CheckpointConfig(config))
+        check_special_tokens(CheckpointConfig(config))
+        self._count = parameter_count(self._graph)
+        self._input, self._output = input_tokens, output_tokens
+        self._excerpt = excerpt(self._graph)
+        verify_graph(self._excerpt.graph)
+        self._sizes: dict[tuple[DType, int], Sizes] = {}
+        self._lowered: dict[tuple[object, ...], _Lowered] = {}
+
+    def estimate(self, options: CompileOptions) -> Estimate:
+        """Estimate one build.
+
+        Raises:
+            UsageError: an option out of range, or a text longer than the build or the model allows.
+        """
+        target, dtype = load_target(options.target), build_dtype(options.dtype)
+        check_device_count(options.num_devices)
+        rules = rules_for(target, options.num_devices, dtype.itemsize, options.topology)
+        max_length = self._max_length(options)
+        sizes = self._sizes.setdefault((dtype, max_length), Sizes(self._graph, dtype, max_length))
+        memory = memory_of(sizes, target, options.num_devices)
+        found = Estimate(
+            target=options.target,
+            num_device=options.num_devices,
+            topology=rules.wiring.topology,
+            dtype=options.dtype,
+            max_length=max_length,
+            fits=memory.fits,
+            bytes_per_device=memory.bytes_per_device,
+            capacity_bytes=memory.capacity_bytes,
+            smallest_fit=memory.smallest_fit,
+            weight_bytes=memory.weight_bytes,
+            kv_bytes=memory.kv_bytes,
+            padding_bytes=memory.weight_bytes - self._count * dtype.itemsize // options.num_devices,
+        )
+        if not memory.fits:
+            return found
+        try:
+            return self._timed(found, options, rules, dtype)
+        except CapacityError:  # the model fits the HBM, one of its vectors not the LMU
+            return replace(found, fits=False)
+
+    def _timed(self, found: Estimate, options: CompileOptions, rules: Rules, dtype: DType) -> Estimate:
+        """The estimate with its times."""
+        lowered = self._lower(options, dtype, found.max_length)
+        program = self._ordered(lowered, options, rules, dtype, found.max_length)
+        layers = [
+            lowered.graph.nodes[instr.node].source.layer if instr.node >= 0 else -1 for instr in program.instructions
+        ]
+        decode, prompt = (
+            _WholeToken(TokenPath(program.instructions, program.labels, rules, prompt=each), layers, self._excerpt)
+            for each in (False, True)
+        )
+        mean, *tokens = mean_token(decode.at, self._input, self._output)
+        clock_hz, devices = rules.target.clock_hz, rules.num_devices
+        seconds = mean.cycles / clock_hz
+        nominal_bytes = two_digits(self._count) * dtype.itemsize
+        return replace(
+            found,
+            ms_per_token=seconds * 1e3,
+            tokens_per_s=1 / seconds,
+            ttft_ms=first_token_cycles(decode.at, prompt.at, self._input) / clock_hz * 1e3,
+            utilization=nominal_bytes / (devices * rules.target.hbm_bytes_per_s * seconds),
+            joules_per_token=rules.target.watts * devices * seconds,
+            ms_at=tuple((token.position, token.cycles / clock_hz * 1e3) for token in tokens),
+            busy={unit.value: cycles / mean.cycles for unit, cycles in mean.busy.items()},
+            stalls={f"{unit.value} {why}": cycles / mean.cycles for (unit, why), cycles in mean.stalls.items()},
+            binds=what_binds(mean),
+        )
+
+    def _lower(self, options: CompileOptions, dtype: DType, max_length: int) -> _Lowered:
+        """The excerpt in instructions, the same for all targets."""
+        key = (options.passes(), options.num_devices, dtype, max_length)
+        if key not in self._lowered:
+            graph = run_passes(self._excerpt.graph, options.passes())
+            self._lowered[key] = _Lowered(graph, load_target(options.target), options.num_devices, dtype, max_length)
+        return self._lowered[key]
+
+    def _ordered(
+        self, lowered: _Lowered, options: CompileOptions, rules: Rules, dtype: DType, max_length: int
+    ) -> VirtualProgram:
+        """The excerpt in the order that suits a target.
+
+        Raises:
+            CapacityError: the values alive at one time exceed the LMU.
+        """
+        elements = rules.target.lmu_bytes // dtype.itemsize
+        costs = CostModel(lowered.short, lowered.programs, rules, elements, max(1, max_length // 2))
+        chunks, overlap = choose(costs, options, max_length)
+        return order(lowered.whole.with_chunks(chunks), elements, rules, overlap)[0]
+
+    def _max_length(self, options: CompileOptions) -> int:
+        positions = self._graph.max_positions
+        needed = self._input + self._output
+        limit = options.max_length or positions
+        if needed > limit:
+            raise UsageError(
+                f"{self._input} input and {self._output} output tokens exceed "
+                f"{'max_length' if options.max_length else 'max_position_embeddings'} {limit}",
+                "ask for fewer with --input-tokens and --output-tokens",
+            )
+        return options.max_length or max(needed, min(positions, 4096))
+
+
+class _Lowered:
+    """The excerpt's programs, and the shorter ones by which chunks and window are chosen."""
+
+    def __init__(self, graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> None:
+        self.graph = graph
+        self.short = few_layers(graph, 2)
+        self.programs = LoweredPrograms(self.short, target, num_devices, dtype, max_length)
+        self.whole = LoweredPrograms(graph, target, num_devices, dtype, max_length)
+
+
+class _WholeToken:
+    """Tokens of the whole model, from those of an excerpt: each layer is counted for those it stands for.
+
+    Args:
+        layers: of each instruction of the program, -1 outside of layers.
+    """
+
+    def __init__(self, path: TokenPath, layers: Sequence[int], chosen: Excerpt) -> None:
+        more = dict(chosen.stands_for)
+        self._path = path
+        self._times = [1 + more.get(layers[pc], 0) for pc in path.pcs]
+
+    def at(self, position: int) -> TokenTime:
+        """The token at a position."""
+        token = self._path.at(position)
+        busy: dict[Unit, float] = {unit: float(cycles) for unit, cycles in token.busy.items()}
+        stalls: dict[tuple[Unit, str], float] = {key: float(cycles) for key, cycles in token.stalls.items()}
+        stream_bytes, issue = token.stream_bytes, self._path.issue_cycles
+        for times, count in zip(token.times, self._times, strict=True):
+            if count > 1:
+                busy[times.unit] += (count - 1) * times.busy
+                busy[Unit.ICP] += (count - 1) * issue
+                stream_bytes += (count - 1) * times.stream_bytes
+                for wait in times.waits:
+                    key = wait.unit, wait.reason
+                    stalls[key] = stalls.get(key, 0.0) + (count - 1) * wait.cycles
+        # All units take equally long for a layer; the SXE is never idle for all of one.
+        unit = Unit.SXE
+        cycles = busy[unit] + sum(total for (who, _), total in stalls.items() if who is unit)
+        for unit in Unit:
+            rest = (
+                cycles - busy[unit] - sum(total for (who, why), total in stalls.items() if who is unit and why != "end")
+            )
+            stalls[unit, "end"] = max(0.0, rest)
+        return TokenTime(position, cycles, stream_bytes, busy, {key: total for key, total in stalls.items() if total})
 
 
 def parameter_count(graph: Graph) -> int:
@@ -116,58 +262,9 @@ def parameter_count(graph: Graph) -> int:
 
 def nominal_parameters(graph: Graph) -> int:
     """The number of parameters by which such a model is known: two significant digits of the count."""
-    return int(float(f"{parameter_count(graph):.1e}"))
+    return two_digits(parameter_count(graph))
 
 
-def _times(
-    config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
-) -> tuple[TokenTime, float]:
-    """Mean decode token, and cycles until the first token is out."""
-    layers = int(config["num_hidden_layers"])
-    if layers <= _FEW_LAYERS[1]:
-        return _few_layers(config, options, input_tokens, output_tokens)
-    (few, few_prompt), (more, more_prompt) = (
-        _few_layers(_with_layers(config, count), options, input_tokens, output_tokens) for count in _FEW_LAYERS
-    )
-    steps = (layers - _FEW_LAYERS[0]) / (_FEW_LAYERS[1] - _FEW_LAYERS[0])
-
-    def whole(low: float, high: float) -> float:
-        return low + steps * (high - low)
-
-    decode = TokenTime(
-        position=few.position,
-        cycles=whole(few.cycles, more.cycles),
-        stream_bytes=round(whole(few.stream_bytes, more.stream_bytes)),
-        busy={unit: whole(few.busy[unit], more.busy[unit]) for unit in Unit},
-        stalls={key: whole(few.stalls.get(key, 0.0), value) for key, value in more.stalls.items()},
-    )
-    return decode, whole(few_prompt, more_prompt)
-
-
-def _few_layers(
-    config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
-) -> tuple[TokenTime, float]:
-    plan = make_plan(config, options)
-    clock = Clock(make_program(plan, options).instructions, plan.rules)
-    return mean_token(clock, input_tokens, output_tokens), first_token_cycles(clock, input_tokens)
-
-
-def _with_layers(config: Mapping[str, Any], count: int) -> dict[str, Any]:
-    return {**config, "num_hidden_layers": min(count, int(config["num_hidden_layers"]))}
-
-
-def _max_length(
-    config: Mapping[str, Any], options: CompileOptions, input_tokens: int, output_tokens: int
-) -> int | None:
-    if input_tokens < 1 or output_tokens < 1:
-        raise UsageError(f"{input_tokens} input and {output_tokens} output tokens: each must be at least 1")
-    positions = build_graph(CheckpointConfig(config)).max_positions
-    needed = input_tokens + output_tokens
-    limit = options.max_length or positions
-    if needed > limit:
-        raise UsageError(
-            f"{input_tokens} input and {output_tokens} output tokens exceed "
-            f"{'max_length' if options.max_length else 'max_position_embeddings'} {limit}",
-            "ask for fewer with --input-tokens and --output-tokens",
-        )
-    return options.max_length or max(needed, min(positions, 4096))
+def two_digits(count: int) -> int:
+    """A count at two significant digits."""
+    return int(float(f"{count:.1e}"))

@@ -22,7 +22,7 @@ from compiler.mapping import plan as layout
 from compiler.mapping.partition import AT_ONCE, Chunks
 from compiler.program.build import Program, build_program
 from compiler.program.chunks import ChunkTransmit
-from compiler.program.costs import choose_window, cost_model
+from compiler.program.costs import CostModel, choose_window, cost_model
 from compiler.program.schedule import Overlap
 from compiler.target import DEFAULT_TARGET, Target, check_device_count, load_target
 from compiler.target.timing import Rules, rules_for
@@ -128,12 +128,9 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
     )
     names = [name for name, _, _ in reports]
     layout.check_fits(graph, target, options.num_devices, dtype, max_length)
-    chunks = AT_ONCE if options.chunks is None else options.chunks
-    overlap, transmit = options.overlap(max_length), options.chunk_transmit()
-    if overlap is not None and transmit is not None:
-        if options.chunks is None:
-            costs = cost_model(graph, target, rules, dtype, max_length, overlap.tokens)
-            chunks = transmit.choose(costs, overlap)
+    costs = cost_model(graph, target, rules, dtype, max_length, max(1, max_length // 2))
+    chunks = choose_chunks(costs, options, max_length)
+    if (transmit := options.chunk_transmit()) is not None:
         names.append(" ".join(filter(None, (transmit.name, str(chunks)))))
     mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length, chunks)
     return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), tuple(names), rules)
@@ -151,6 +148,20 @@ def plan_memory(config: Mapping[str, Any], options: CompileOptions) -> layout.Me
     return layout.plan_memory(
         graph, load_target(options.target), options.num_devices, build_dtype(options.dtype), max_length
     )
+
+
+def choose_chunks(costs: CostModel, options: CompileOptions, max_length: int) -> Chunks:
+    """In how many pieces a build gathers its vectors."""
+    overlap, transmit = options.overlap(max_length), options.chunk_transmit()
+    if options.chunks is not None or overlap is None or transmit is None:
+        return options.chunks or AT_ONCE
+    return transmit.choose(costs, overlap)
+
+
+def choose(costs: CostModel, options: CompileOptions, max_length: int) -> tuple[Chunks, Overlap | None]:
+    """Chunks and reordering of a build."""
+    chunks, overlap = choose_chunks(costs, options, max_length), options.overlap(max_length)
+    return chunks, overlap and choose_window(costs, chunks, overlap, _WINDOWS)
 
 
 def make_program(plan: Plan, options: CompileOptions) -> Program:

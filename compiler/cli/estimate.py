@@ -57,15 +57,15 @@ def command(
     No weights are needed: a MODEL_ID's config.json is enough, or the path of one.
     All numbers are estimated.
     """
-    from compiler.estimate import estimate
+    from compiler.estimate import Estimator
     from compiler.planning import CompileOptions
     from compiler.target import TARGET_NAMES
 
     config = _config(model, prefix, offline)
     names = TARGET_NAMES if targets == "all" else tuple(targets.split(","))
+    estimator = Estimator(config, input_tokens, output_tokens)
     found = [
-        estimate(
-            config,
+        estimator.estimate(
             CompileOptions(
                 num_devices=count,
                 target=target,
@@ -74,9 +74,7 @@ def command(
                 fusion=not no_fusion,
                 reorder=not no_reorder,
                 topology=topology,
-            ),
-            input_tokens,
-            output_tokens,
+            )
         )
         for target in names
         for count in _numbers(counts)

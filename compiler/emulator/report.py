@@ -6,8 +6,9 @@ tokens is timed at a few positions and never executed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from compiler.debug_info import DebugInfo
 from compiler.emulator.timing import Clock, TokenTime
@@ -15,9 +16,13 @@ from compiler.isa.encode import Instruction
 from compiler.isa.spec import Unit
 
 _SAMPLES = 9
-"""Positions at which a token is timed; between them its time is taken as a straight line."""
+"""Positions at which a token is timed where its time is no straight line."""
 
-_PROMPT_SAMPLES = 3
+_CHECKED = (0, 3, 5, 8)
+"""Those of them that tell whether it is one."""
+
+_STRAIGHT = 5e-4
+_PROMPT_SAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,12 @@ class GenerationTime:
 def time_generation(clock: Clock, prompt_tokens: int, new_tokens: int) -> GenerationTime:
     """Time a generation from an empty cache."""
     target = clock.rules.target
-    mean = mean_token(clock, prompt_tokens, new_tokens)
+    mean, *_ = mean_token(clock.token, prompt_tokens, new_tokens)
     seconds = mean.cycles / target.clock_hz
     return GenerationTime(
-        ttft_ms=first_token_cycles(clock, prompt_tokens) / target.clock_hz * 1e3,
+        ttft_ms=first_token_cycles(clock.token, partial(clock.token, prompt=True), prompt_tokens)
+        / target.clock_hz
+        * 1e3,
         ms_per_token=seconds * 1e3,
         tokens_per_s=1 / seconds,
         joules_per_token=target.watts * clock.rules.num_devices * seconds,
@@ -64,20 +71,42 @@ def time_generation(clock: Clock, prompt_tokens: int, new_tokens: int) -> Genera
     )
 
 
-def mean_token(clock: Clock, prompt_tokens: int, new_tokens: int) -> TokenTime:
-    """The mean token of a generation: the last of the prompt and all new ones but the last are fed."""
+def mean_token(time_at: Callable[[int], TokenTime], prompt_tokens: int, new_tokens: int) -> tuple[TokenTime, ...]:
+    """The mean token of a generation, and behind it the tokens it is the mean of.
+
+    The last token of the prompt is fed and all new ones but the last. A token's time is a straight line over its
+    position but for few corners: two tokens between the first and the last tell whether it has any.
+    """
     first = prompt_tokens - 1
-    positions = sample_positions(first, first + new_tokens - 1, _SAMPLES)
-    return mean_over(positions, [clock.token(position) for position in positions])
+    last = first + new_tokens - 1
+    places = sample_positions(first, last, _SAMPLES)
+    chosen = [places[index] for index in _CHECKED] if len(places) == _SAMPLES else places
+    times = [time_at(position) for position in chosen]
+    if len(chosen) < len(places) and not _straight(times):
+        known = dict(zip(chosen, times, strict=True))
+        chosen, times = places, [known.get(position) or time_at(position) for position in places]
+    return mean_over(chosen, times), *times
 
 
-def first_token_cycles(clock: Clock, prompt_tokens: int) -> float:
+def _straight(times: Sequence[TokenTime]) -> bool:
+    """Whether the tokens between the first and the last take what a straight line between these says."""
+    first, last = times[0], times[-1]
+    slope = (last.cycles - first.cycles) / (last.position - first.position)
+    return all(
+        abs(time.cycles - first.cycles - slope * (time.position - first.position)) <= _STRAIGHT * time.cycles
+        for time in times[1:-1]
+    )
+
+
+def first_token_cycles(
+    decode_at: Callable[[int], TokenTime], prompt_at: Callable[[int], TokenTime], prompt_tokens: int
+) -> float:
     """Cycles until the first new token is out, the prompt fed token by token."""
     last = prompt_tokens - 1
-    cycles = clock.token(last).cycles
+    cycles = decode_at(last).cycles
     if last:
         fed = sample_positions(0, last - 1, _PROMPT_SAMPLES)
-        cycles += last * mean_over(fed, [clock.token(position, prompt=True) for position in fed]).cycles
+        cycles += last * mean_over(fed, [prompt_at(position) for position in fed]).cycles
     return cycles
 
 

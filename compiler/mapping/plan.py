@@ -107,11 +107,24 @@ def plan_mapping(
         CapacityError: it does not fit; says needed, available and the smallest N that fits.
     """
     check_fits(graph, target, num_devices, dtype, max_length)
+    mapping = lay_out(graph, target, num_devices, dtype, max_length, chunks)
+    if mapping.memory_map.regions[-1].end > target.channel_bytes and chunks != AT_ONCE:
+        return plan_mapping(graph, target, num_devices, dtype, max_length)  # no room for the gaps between the chunks
+    return mapping
+
+
+def lay_out(
+    graph: Graph,
+    target: Target,
+    num_devices: int,
+    dtype: DType,
+    max_length: int,
+    chunks: Chunks = AT_ONCE,
+    segments: bool = True,
+) -> Mapping:
+    """The memory map of a build, whether it fits or not; lowering needs no segments."""
     partition = _partition(graph, num_devices, max_length, chunks)
-    layout = _Layout(graph, partition, dtype, max_length, segments=True)
-    regions = tuple(layout.regions())
-    if regions[-1].end > target.channel_bytes and chunks != AT_ONCE:  # no room for the gaps between the chunks
-        return plan_mapping(graph, target, num_devices, dtype, max_length)
+    regions = tuple(_Layout(graph, partition, dtype, max_length, segments).regions())
     file_bytes = max(region.end for region in regions if region.is_parameter)
     memory_map = MemoryMap(target.name, num_devices, dtype, max_length, target.channel_bytes, file_bytes, regions)
     return Mapping(memory_map, partition)
@@ -131,15 +144,38 @@ def check_fits(graph: Graph, target: Target, num_devices: int, dtype: DType, max
 
 def plan_memory(graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> MemoryPlan:
     """Bytes of one device, and the fewest devices that hold the model."""
-    forms = _forms(graph)
-    weights, kv, io = _sizes(graph, forms, num_devices, dtype, max_length)
+    return memory_of(Sizes(graph, dtype, max_length), target, num_devices)
+
+
+def memory_of(sizes: Sizes, target: Target, num_devices: int) -> MemoryPlan:
+    """Bytes of one device of a target, and the fewest devices of it that hold the model."""
+    weights, kv, io = sizes.of(num_devices)
     capacity = target.channel_bytes * CHANNELS
-    smallest = 0
-    for count in range(1, DEVICE_LIMIT + 1):
-        if sum(_sizes(graph, forms, count, dtype, max_length)) <= capacity:
-            smallest = count
-            break
-    return MemoryPlan(num_devices, weights, kv, io, capacity, smallest)
+    # A device's share is at least one N-th of what one device would hold.
+    least = max(1, -(-sum(sizes.of(1)) // capacity))
+    fitting = (count for count in range(least, DEVICE_LIMIT + 1) if sum(sizes.of(count)) <= capacity)
+    return MemoryPlan(num_devices, weights, kv, io, capacity, next(fitting, 0))
+
+
+class Sizes:
+    """Bytes per device of parameters, caches and host buffer for any number of devices; each is worked out once."""
+
+    def __init__(self, graph: Graph, dtype: DType, max_length: int) -> None:
+        self._graph, self._dtype, self._max_length = graph, dtype, max_length
+        self._forms = _forms(graph)
+        self._layers = _cached_layers(graph)
+        self._known: dict[int, tuple[int, int, int]] = {}
+
+    def of(self, num_devices: int) -> tuple[int, int, int]:
+        """Bytes of one of so many devices."""
+        if num_devices not in self._known:
+            partition = _partition(self._graph, num_devices, self._max_length, AT_ONCE)
+            layout = _Layout(self._graph, partition, self._dtype, self._max_length, segments=False)
+            parameters = sum(layout.size(layout.region(demand)) * count for demand, count in self._forms)
+            caches = sum(layout.size(layout.cache(kind, layer)) for layer in self._layers for kind in _CACHES)
+            sizes = parameters, caches, layout.size(layout.host())
+            self._known[num_devices] = sizes[0] * CHANNELS, sizes[1] * CHANNELS, sizes[2] * CHANNELS
+        return self._known[num_devices]
 
 
 def _forms(graph: Graph) -> list[tuple[_Demand, int]]:
@@ -150,17 +186,6 @@ def _forms(graph: Graph) -> list[tuple[_Demand, int]]:
         counts[demand.form] += 1
         first.setdefault(demand.form, demand)
     return [(demand, counts[form]) for form, demand in first.items()]
-
-
-def _sizes(
-    graph: Graph, forms: Sequence[tuple[_Demand, int]], num_devices: int, dtype: DType, max_length: int
-) -> tuple[int, int, int]:
-    """Bytes of parameters, caches and host buffer of one device."""
-    partition = _partition(graph, num_devices, max_length, AT_ONCE)
-    layout = _Layout(graph, partition, dtype, max_length, segments=False)
-    parameters = sum(layout.size(layout.region(demand)) * count for demand, count in forms)
-    caches = sum(layout.size(layout.cache(kind, layer)) for layer in _cached_layers(graph) for kind in _CACHES)
-    return parameters * CHANNELS, caches * CHANNELS, layout.size(layout.host()) * CHANNELS
 
 
 def _partition(graph: Graph, num_devices: int, max_length: int, chunks: Chunks) -> Partition:

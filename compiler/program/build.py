@@ -10,7 +10,7 @@ from compiler.errors import CapacityError
 from compiler.graph.ir import Graph
 from compiler.isa.encode import Instruction
 from compiler.mapping.plan import Mapping
-from compiler.program.allocate import Allocation, allocate
+from compiler.program.allocate import Placement, place_buffers, resolve
 from compiler.program.lower import lower
 from compiler.program.schedule import Overlap
 from compiler.program.verify import verify_allocation, verify_program
@@ -59,7 +59,8 @@ def build_program(
         VerificationError: the program is illegal, which is our mistake.
     """
     lowered = lower(graph, mapping)
-    virtual, allocation, overlap = _place(lowered, lmu_elements, rules, overlap)
+    virtual, placement, overlap = order(lowered, lmu_elements, rules, overlap)
+    allocation = resolve(virtual, placement)
     verify_program(allocation.instructions, mapping.memory_map, lmu_elements, len(virtual.tables))
     verify_allocation(allocation.instructions, virtual, lmu_elements)
     verify_order(allocation.instructions, mapping.memory_map, lmu_elements)
@@ -78,14 +79,18 @@ def build_program(
     return Program(allocation.instructions, virtual.tables, debug, allocation.used_elements, moved, overlap)
 
 
-def _place(
+def order(
     lowered: VirtualProgram, lmu_elements: int, rules: Rules, overlap: Overlap | None
-) -> tuple[VirtualProgram, Allocation, Overlap | None]:
-    """Reorder as far ahead as the LMU has room for what is then alive at one time."""
+) -> tuple[VirtualProgram, Placement, Overlap | None]:
+    """Reorder as far ahead as the LMU has room for what is then alive at one time.
+
+    Raises:
+        CapacityError: it has not even room for the program as it was lowered.
+    """
     while overlap is not None and overlap.window > 1:
         try:
             virtual = overlap.run(lowered, rules)
-            return virtual, allocate(virtual, lmu_elements), overlap
+            return virtual, place_buffers(virtual, lmu_elements), overlap
         except CapacityError:
             overlap = replace(overlap, window=overlap.window // 2)
-    return lowered, allocate(lowered, lmu_elements), None
+    return lowered, place_buffers(lowered, lmu_elements), None

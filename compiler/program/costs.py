@@ -14,11 +14,12 @@ from compiler.errors import CapacityError
 from compiler.graph.ir import Graph
 from compiler.graph.rewrite import few_layers
 from compiler.mapping.partition import Chunks
-from compiler.mapping.plan import plan_mapping
-from compiler.program.allocate import allocate
+from compiler.mapping.plan import lay_out
+from compiler.program.allocate import place_buffers
 from compiler.program.lower import lower
 from compiler.program.predict import predict_token
 from compiler.program.schedule import Overlap
+from compiler.program.virtual import VirtualProgram
 from compiler.target import Target
 from compiler.target.timing import Rules
 
@@ -31,31 +32,50 @@ class CostModel:
 
     Attributes:
         graph: its first layers, see `cost_model`.
+        programs: of that graph.
         rules: latency rules of the build, which know the number of devices.
         tokens: length of the text for which costs are taken.
     """
 
     graph: Graph
-    target: Target
+    programs: LoweredPrograms
     rules: Rules
-    dtype: DType
-    max_length: int
+    lmu_elements: int
     tokens: int
 
     def cycles(self, chunks: Chunks, overlap: Overlap) -> float:
-        """Predicted cycles of one token, its LMU addresses chosen; infinite where they are too few."""
-        mapping = plan_mapping(self.graph, self.target, self.rules.num_devices, self.dtype, self.max_length, chunks)
-        program = overlap.run(lower(self.graph, mapping), self.rules)
+        """Predicted cycles of one token; infinite where the LMU is too small."""
+        program = overlap.run(self.programs.with_chunks(chunks), self.rules)
         try:
-            placed = allocate(program, self.target.lmu_bytes // self.dtype.itemsize)
+            place_buffers(program, self.lmu_elements)
         except CapacityError:
             return math.inf
-        return predict_token(placed.instructions, program.labels, self.rules, self.tokens - 1).cycles
+        return predict_token(program.instructions, program.labels, self.rules, self.tokens - 1).cycles
+
+
+class LoweredPrograms:
+    """The lowered programs of a graph, by the chunks of their gathers; each is made once.
+
+    No rule of a target goes into them: several targets may share one.
+    """
+
+    def __init__(self, graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> None:
+        self.graph = graph
+        self._build = target, num_devices, dtype, max_length
+        self._made: dict[Chunks, VirtualProgram] = {}
+
+    def with_chunks(self, chunks: Chunks) -> VirtualProgram:
+        """The lowered program."""
+        if chunks not in self._made:
+            self._made[chunks] = lower(self.graph, lay_out(self.graph, *self._build, chunks, segments=False))
+        return self._made[chunks]
 
 
 def cost_model(graph: Graph, target: Target, rules: Rules, dtype: DType, max_length: int, tokens: int) -> CostModel:
     """The cost model of a whole graph."""
-    return CostModel(few_layers(graph, _LAYERS), target, rules, dtype, max_length, tokens)
+    short = few_layers(graph, _LAYERS)
+    programs = LoweredPrograms(short, target, rules.num_devices, dtype, max_length)
+    return CostModel(short, programs, rules, target.lmu_bytes // dtype.itemsize, tokens)
 
 
 def choose_window(costs: CostModel, chunks: Chunks, overlap: Overlap, windows: tuple[int, ...]) -> Overlap:

@@ -99,6 +99,12 @@ class Scoreboard:
         self._transfer = -1
         self._works: dict[tuple[object, ...], Work] = {}
 
+    def lengthen(self, tokens: int) -> None:
+        """From here on the text has so many tokens."""
+        if tokens != self._tokens:
+            self._tokens = tokens
+            self._works.clear()
+
     def show(self, instr: Instruction | VirtualInstruction) -> Demand:
         """The demand of the next instruction."""
         spec, given = operands_of(instr)

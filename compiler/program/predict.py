@@ -20,7 +20,7 @@ from compiler.isa.encode import Instruction
 from compiler.isa.spec import Unit
 from compiler.program.demand import Demand, Scoreboard, integer, operands_of
 from compiler.program.virtual import Label, Register, VirtualInstruction
-from compiler.target.timing import Rules
+from compiler.target.timing import BY_LENGTH, Rules
 
 _HELD: dict[int, int] = {
     Register.ZERO: 0,
@@ -52,6 +52,7 @@ class Times(NamedTuple):
         ready: its result may be read.
         busy: cycles of work for its unit.
         waits: who stood still for it, its own unit first.
+        stream_bytes: it moves from or to HBM.
         streams: those it read.
     """
 
@@ -62,6 +63,7 @@ class Times(NamedTuple):
     ready: int
     busy: int
     waits: tuple[Wait, ...]
+    stream_bytes: int = 0
     streams: tuple[int, ...] = ()
 
 
@@ -198,14 +200,18 @@ class Prediction:
         streams.read_before.append(streams.read_before[-1] if streams.read_before else 0)
         self._free[Unit.SMA] = end
         self.stream_bytes += count
-        return Times(Unit.SMA, self._issued, start, end, end, end - start, _waits(Unit.SMA, reason, start - free))
+        return Times(
+            Unit.SMA, self._issued, start, end, end, end - start, _waits(Unit.SMA, reason, start - free), count
+        )
 
     def _post(self, demand: Demand, start: int) -> Times:
         cycles = self.rules.stream_cycles(demand.work.stream_bytes)
         self._free[Unit.SMA] += cycles
         self.stream_bytes += demand.work.stream_bytes
         end = start + cycles
-        return Times(Unit.SMA, self._issued, start, end, end + demand.work.latency, cycles, ())
+        return Times(
+            Unit.SMA, self._issued, start, end, end + demand.work.latency, cycles, (), demand.work.stream_bytes
+        )
 
     def _execute(self, demand: Demand, gate: int, reason: str) -> Times:
         unit, work, free = demand.unit, demand.work, self._free[demand.unit]
@@ -224,7 +230,7 @@ class Prediction:
             end = max(end, arrived)
             waits += self._read(demand.streams, start, end, beyond)
         self._free[unit] = end
-        return Times(unit, self._issued, start, end, end + work.latency, work.cycles, tuple(waits), demand.streams)
+        return Times(unit, self._issued, start, end, end + work.latency, work.cycles, tuple(waits), 0, demand.streams)
 
     def _bytes(self, streams: Sequence[int]) -> int:
         return sum(self._streams.counts[self._streams.places[stream]] for stream in streams)
@@ -270,6 +276,44 @@ class TokenPrediction:
     stalls: dict[tuple[Unit, str], int]
 
 
+class TokenPath:
+    """One turn of a program's token loop, to be predicted at several positions.
+
+    Args:
+        prompt: the token's logits are not needed.
+
+    Attributes:
+        pcs: of its instructions.
+        issue_cycles: of the ICP for each.
+    """
+
+    def __init__(
+        self,
+        instructions: Sequence[Instruction | VirtualInstruction],
+        labels: Mapping[str, int],
+        rules: Rules,
+        *,
+        prompt: bool = False,
+    ) -> None:
+        self.pcs = tuple(token_path(instructions, labels, prompt=prompt))
+        self.issue_cycles = rules.target.timing.issue_cycles
+        self._rules = rules
+        self._board = Scoreboard(rules, 1)
+        self._demands = [self._board.show(instructions[pc]) for pc in self.pcs]
+        growing = {place for place, pc in enumerate(self.pcs) if _grows(instructions[pc])}
+        self._growing = {place: operands_of(instructions[self.pcs[place]]) for place in sorted(growing)}
+
+    def at(self, position: int) -> TokenPrediction:
+        """The token at a position."""
+        self._board.lengthen(position + 1)
+        for place, (spec, given) in self._growing.items():
+            self._demands[place] = self._demands[place]._replace(work=self._board.work(spec, given))
+        prediction = Prediction(self._rules)
+        for demand in self._demands:
+            prediction.append(demand)
+        return summary(prediction, self.pcs)
+
+
 def predict_token(
     instructions: Sequence[Instruction | VirtualInstruction],
     labels: Mapping[str, int],
@@ -279,11 +323,13 @@ def predict_token(
     prompt: bool = False,
 ) -> TokenPrediction:
     """Predict the token at a position from a program alone; `prompt` when its logits are not needed."""
-    pcs = token_path(instructions, labels, prompt=prompt)
-    board, prediction = Scoreboard(rules, position + 1), Prediction(rules)
-    for pc in pcs:
-        prediction.append(board.show(instructions[pc]))
-    return summary(prediction, pcs)
+    return TokenPath(instructions, labels, rules, prompt=prompt).at(position)
+
+
+def _grows(instr: Instruction | VirtualInstruction) -> bool:
+    """Whether the length of the text decides what an instruction costs."""
+    _, given = operands_of(instr)
+    return any(given.get(name, 0) for name in BY_LENGTH)
 
 
 def summary(prediction: Prediction, pcs: Sequence[int]) -> TokenPrediction:
@@ -293,9 +339,9 @@ def summary(prediction: Prediction, pcs: Sequence[int]) -> TokenPrediction:
     stalls: dict[tuple[Unit, str], int] = {}
     for times in prediction.times:
         busy[times.unit] += times.busy
-        busy[Unit.ICP] += prediction.rules.target.timing.issue_cycles
         for wait in times.waits:
             stalls[wait.unit, wait.reason] = stalls.get((wait.unit, wait.reason), 0) + wait.cycles
+    busy[Unit.ICP] += prediction.rules.target.timing.issue_cycles * len(prediction.times)
     for unit in Unit:
         rest = cycles - busy[unit] - sum(total for (who, _), total in stalls.items() if who is unit)
         if rest:
