@@ -22,13 +22,12 @@ from compiler.graph.architectures import build_graph
 from compiler.graph.excerpt import Excerpt, excerpt
 from compiler.graph.ir import Graph
 from compiler.graph.passes import run_passes
-from compiler.graph.rewrite import few_layers
 from compiler.graph.verify import verify_graph
 from compiler.isa.spec import Unit
 from compiler.mapping.plan import Sizes, memory_of
-from compiler.planning import CompileOptions, choose
+from compiler.planning import CompileOptions, choose_chunks
 from compiler.program.build import order
-from compiler.program.costs import CostModel, LoweredPrograms
+from compiler.program.costs import CostModel, LoweredPrograms, decisive
 from compiler.program.predict import TokenPath
 from compiler.program.virtual import VirtualProgram
 from compiler.target import Target, check_device_count, load_target
@@ -122,8 +121,9 @@ class Estimator:
         check_device_count(options.num_devices)
         rules = rules_for(target, options.num_devices, dtype.itemsize, options.topology)
         max_length = self._max_length(options)
-        sizes = self._sizes.setdefault((dtype, max_length), Sizes(self._graph, dtype, max_length))
-        memory = memory_of(sizes, target, options.num_devices)
+        if (dtype, max_length) not in self._sizes:
+            self._sizes[dtype, max_length] = Sizes(self._graph, dtype, max_length)
+        memory = memory_of(self._sizes[dtype, max_length], target, options.num_devices)
         found = Estimate(
             target=options.target,
             num_device=options.num_devices,
@@ -191,7 +191,7 @@ class Estimator:
         """
         elements = rules.target.lmu_bytes // dtype.itemsize
         costs = CostModel(lowered.short, lowered.programs, rules, elements, max(1, max_length // 2))
-        chunks, overlap = choose(costs, options, max_length)
+        chunks, overlap = choose_chunks(costs, options, max_length), options.overlap(max_length)
         return order(lowered.whole.with_chunks(chunks), elements, rules, overlap)[0]
 
     def _max_length(self, options: CompileOptions) -> int:
@@ -212,7 +212,7 @@ class _Lowered:
 
     def __init__(self, graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> None:
         self.graph = graph
-        self.short = few_layers(graph, 2)
+        self.short = decisive(graph)
         self.programs = LoweredPrograms(self.short, target, num_devices, dtype, max_length)
         self.whole = LoweredPrograms(graph, target, num_devices, dtype, max_length)
 

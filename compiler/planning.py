@@ -158,12 +158,6 @@ def choose_chunks(costs: CostModel, options: CompileOptions, max_length: int) ->
     return transmit.choose(costs, overlap)
 
 
-def choose(costs: CostModel, options: CompileOptions, max_length: int) -> tuple[Chunks, Overlap | None]:
-    """Chunks and reordering of a build."""
-    chunks, overlap = choose_chunks(costs, options, max_length), options.overlap(max_length)
-    return chunks, overlap and choose_window(costs, chunks, overlap, _WINDOWS)
-
-
 def make_program(plan: Plan, options: CompileOptions) -> Program:
     """Phase 4 without output: the verified program of a plan.
 

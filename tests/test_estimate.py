@@ -9,11 +9,12 @@ import pytest
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.emulator.timing import Clock
 from compiler.errors import UsageError
-from compiler.estimate import estimate, nominal_parameters, parameter_count
+from compiler.estimate import Estimator, estimate, nominal_parameters, parameter_count
 from compiler.graph.architectures import build_graph
 from compiler.isa.spec import Unit
 from compiler.planning import CompileOptions, make_plan, make_program
 from compiler.target import load_target
+from tests.graph.test_excerpt import deep
 from tests.tiny import LLAMA
 
 
@@ -58,15 +59,38 @@ def test_a_model_that_does_not_fit_has_no_times_but_a_smallest_fit() -> None:
     assert found.smallest_fit == 4
 
 
-def test_layers_added_from_few_equal_the_whole_program() -> None:
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "mpt", "gemma2", "qwen3-moe", "gptj", "falcon"])
+def test_the_estimate_is_the_clock_of_the_whole_program(name: str, num_devices: int) -> None:
+    """Within 1 %: the emulator's clock on the allocated program of all layers, against an excerpt before allocation."""
+    config = deep(name)
+    options = CompileOptions(num_devices=num_devices, target="lpu-3280", max_length=40)
+    plan = make_plan(config, options)
+    clock = Clock(make_program(plan, options).instructions, plan.rules)
+    found = estimate(config, options, 30, 1)
+    assert found.ms_per_token is not None
+    assert found.ms_per_token == pytest.approx(clock.token(29).cycles / plan.target.clock_hz * 1e3, rel=0.01)
+    assert found.ttft_ms is not None
+    fed = sum(clock.token(position, prompt=True).cycles for position in range(29)) + clock.token(29).cycles
+    assert found.ttft_ms == pytest.approx(fed / plan.target.clock_hz * 1e3, rel=0.01)
+
+
+def test_a_real_width_agrees_too_and_its_units_are_busy_or_stalled_all_the_time() -> None:
     config = {**OPT_1_3B, "num_hidden_layers": 7}
     options = CompileOptions(num_devices=2, target="lpu-3280", max_length=512)
     plan = make_plan(config, options)
     clock = Clock(make_program(plan, options).instructions, plan.rules)
     found = estimate(config, options, 200, 1)
-    assert found.ms_per_token is not None
-    whole = clock.token(199).cycles / plan.target.clock_hz * 1e3
-    assert found.ms_per_token == pytest.approx(whole, rel=0.005)
+    assert found.ms_per_token == pytest.approx(clock.token(199).cycles / plan.target.clock_hz * 1e3, rel=0.005)
+    for unit in Unit:
+        stalled = sum(share for name, share in found.stalls.items() if name.split()[0] == unit.value)
+        assert found.busy[unit.value] + stalled == pytest.approx(1, abs=0.01)
+
+
+def test_estimates_of_one_model_do_not_depend_on_each_other() -> None:
+    estimator = Estimator(OPT_1_3B, 32, 200)
+    wanted = [CompileOptions(num_devices=n, target=name) for name in ("lpu-3280", "u55c") for n in (1, 2, 4)]
+    assert [estimator.estimate(options) for options in wanted] == [estimate(OPT_1_3B, o, 32, 200) for o in wanted]
 
 
 def _clock(options: CompileOptions, config: dict[str, Any] = LLAMA) -> Clock:

@@ -19,7 +19,7 @@ class Excerpt:
     """Some layers of a graph.
 
     Attributes:
-        graph: with these layers and all that stands outside of layers.
+        graph: with these layers, counted anew, and all that stands outside of layers.
         stands_for: (layer, how many layers beside itself it stands for); layers not named stand for themselves.
     """
 
@@ -47,7 +47,8 @@ def excerpt(graph: Graph) -> Excerpt:
             inputs = tuple(renamed.get(name, name) for name in node.inputs)
             if dropped & {*inputs}:
                 return Excerpt(graph, ())  # something behind reads a layer in the middle
-            nodes.append(replace(node, inputs=inputs))
+            source = replace(node.source, layer=kept) if node.source.layer == last else node.source
+            nodes.append(replace(node, inputs=inputs, source=source))
     counts: dict[int, int] = {}
     for kind in kinds[kept:last]:
         nearest = max(layer for layer in range(1, kept) if kinds[layer] == kind)

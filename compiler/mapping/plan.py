@@ -8,7 +8,7 @@ program consumes them; caches and the host buffer follow.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 

@@ -23,7 +23,7 @@ from compiler.program.virtual import VirtualProgram
 from compiler.target import Target
 from compiler.target.timing import Rules
 
-_LAYERS = 2
+_MATRICES = ("linear", "expert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,21 @@ class LoweredPrograms:
         return self._made[chunks]
 
 
+def decisive(graph: Graph) -> Graph:
+    """The first layers of a graph, until one with each set of matrices was among them."""
+    shapes = {parameter.name: parameter.shape for parameter in graph.parameters}
+    matrices: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
+    for node in graph.nodes:
+        if node.op in _MATRICES and node.source.layer >= 0:
+            sizes = (shapes[name] for _, name in node.parameters)
+            matrices.setdefault(node.source.layer, []).extend((node.op, size) for size in sizes)
+    sets = [tuple(matrices[layer]) for layer in sorted(matrices)]
+    return few_layers(graph, 1 + max(sets.index(each) for each in sets))
+
+
 def cost_model(graph: Graph, target: Target, rules: Rules, dtype: DType, max_length: int, tokens: int) -> CostModel:
     """The cost model of a whole graph."""
-    short = few_layers(graph, _LAYERS)
+    short = decisive(graph)
     programs = LoweredPrograms(short, target, rules.num_devices, dtype, max_length)
     return CostModel(short, programs, rules, target.lmu_bytes // dtype.itemsize, tokens)
 

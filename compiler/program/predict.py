@@ -124,8 +124,11 @@ class Prediction:
 
     def earliest(self, unit: Unit, results: Iterable[int]) -> int:
         """Lower bound of the start of an instruction that reads the results of placed ones; cheap."""
-        times = self.times
-        return max(self._free[unit], max((times[result].ready for result in results), default=0))
+        start, times = self._free[unit], self.times
+        for result in results:
+            if times[result].ready > start:
+                start = times[result].ready
+        return start
 
     def trial(self, demands: Sequence[Demand]) -> Times:
         """The times of the last of several instructions, were they placed now; places nothing."""
@@ -174,11 +177,15 @@ class Prediction:
 
     def _gate(self, demand: Demand) -> tuple[int, str]:
         """When an instruction is dispatched, its operands ready and its destination unused; and which came last."""
-        times = self.times
-        gates = [(self._issued, "issue")]
-        gates += [(times[result].ready, times[result].unit.value) for result in demand.results]
-        gates += [(times[hazard].end, "hazard") for hazard in demand.hazards]
-        return max(gates, key=lambda gate: gate[0])
+        last, reason = self._issued, "issue"
+        for result in demand.results:
+            made = self.times[result]
+            if made.ready > last:
+                last, reason = made.ready, made.unit.value
+        for hazard in demand.hazards:
+            if self.times[hazard].end > last:
+                last, reason = self.times[hazard].end, "hazard"
+        return last, reason
 
     def _control(self, gate: int, reason: str) -> Times:
         issued, self._issued = self._issued, gate
