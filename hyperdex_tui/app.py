@@ -15,7 +15,6 @@ from textual.screen import Screen
 
 from compiler.cards import PCI_DEVICES
 from compiler.workspace import MAX_DEVICES, Workspace
-from hyperdex_tui.backend.emulator import Emulators
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
 from hyperdex_tui.keys import bindings
@@ -40,6 +39,9 @@ from hyperdex_tui.themes import THEMES, next_theme
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.command import Provider
+    from textual.events import Key
+
+    from hyperdex_tui.backend.emulator import Emulators
 
 _BUG_EXIT_CODE = 70
 
@@ -76,7 +78,7 @@ class HyperDexApp(App[None]):
         super().__init__()
         self.prefix = prefix
         self.launcher = Launcher(prefix)
-        self.emulators = Emulators(prefix)
+        self._emulators: Emulators | None = None
         self._place = Place("models", model_id) if model_id else self._state.place(self.launcher.prefix)
         self._is_asked = bool(model_id)
         for theme in THEMES:
@@ -104,7 +106,23 @@ class HyperDexApp(App[None]):
 
     async def on_unmount(self) -> None:
         """The emulator ends with the app."""
-        await self.emulators.close()
+        if self._emulators is not None:
+            await self._emulators.close()
+
+    @property
+    def emulators(self) -> Emulators:
+        """The emulators of opened builds."""
+        if self._emulators is None:
+            from hyperdex_tui.backend.emulator import Emulators
+
+            self._emulators = Emulators(self.prefix)
+        return self._emulators
+
+    def on_key(self, event: Key) -> None:
+        """Keys typed before a prompt line has the keyboard are its text, not commands."""
+        if isinstance(self.screen, AppScreen) and self.screen.type_ahead(event):
+            event.stop()
+            event.prevent_default()
 
     def on_ready(self) -> None:
         """What the start made stays: the collector need not look at it again and again."""

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +33,7 @@ def demo_folder() -> Path:
     Raises:
         CheckpointError: this installation lacks it.
     """
-    folder = Path(str(files(__name__))) / "model"
+    folder = Path(__file__).parent / "model"
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"the bundled demo model is missing: {folder}", "install hyperdex-tui again")
     return folder

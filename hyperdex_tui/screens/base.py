@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -17,6 +18,9 @@ from hyperdex_tui.tabular import Tabular, row_text
 from hyperdex_tui.widgets.bars import KeyBar, TitleBar
 from hyperdex_tui.widgets.painted import Painted
 from hyperdex_tui.widgets.row_list import RowList
+
+if TYPE_CHECKING:
+    from hyperdex_tui.widgets.prompt_line import PromptLine
 
 Severity = Literal["information", "warning", "error"]
 
@@ -40,6 +44,7 @@ class AppScreen(Screen[None]):
         super().__init__()
         self.trail = trail
         self._first_note = note
+        self._prompt_line: PromptLine | None = None
 
     def compose(self) -> ComposeResult:
         """Bars around the body."""
@@ -65,18 +70,23 @@ class AppScreen(Screen[None]):
         """Show the prompt line above the key bar; a second call replaces the first."""
         from hyperdex_tui.widgets.prompt_line import PromptLine
 
-        for old in self.query(PromptLine):
-            old.remove()
+        if self._prompt_line is not None:
+            self._prompt_line.remove()
         bar = self.query_one(KeyBar)
         bar.show("prompt")
-        self.mount(PromptLine(purpose, label, initial, placeholder), before=bar)
+        self._prompt_line = PromptLine(purpose, label, initial, placeholder)
+        self.mount(self._prompt_line, before=bar)
+
+    def type_ahead(self, event: events.Key) -> bool:
+        """Take a key that was meant for the prompt line although something else had the keyboard."""
+        return self._prompt_line is not None and self._prompt_line.take(event)
 
     def close_prompt(self) -> bool:
         """Remove the prompt line and give the keyboard back; False when there was none."""
-        found = self.query("#prompt-line")
-        if not found:
+        if self._prompt_line is None:
             return False
-        found.remove()
+        self._prompt_line.remove()
+        self._prompt_line = None
         self.query_one(KeyBar).show(self.scope)
         for widget in self.query(Painted):
             if widget.can_focus:

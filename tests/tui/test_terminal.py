@@ -87,7 +87,7 @@ def test_an_idle_app_writes_nothing(terminal: Terminal) -> None:
     assert terminal.read(1.5) == b""
     terminal.press("p")  # an input has the keyboard: its cursor must not blink
     terminal.wait_for("Nothing generated yet")
-    terminal.read(0.5)
+    terminal.read(2.0)  # the emulator beside the app reports once
     assert terminal.read(1.5) == b""
 
 
@@ -101,6 +101,12 @@ def test_a_scroll_step_is_cheap(terminal: Terminal) -> None:
         terminal.press("j")
         sizes.append(len(terminal.read(0.3)))
     assert 0 < max(sizes) <= 4096, sizes
+
+
+def test_what_is_typed_ahead_of_a_prompt_is_its_text(terminal: Terminal) -> None:
+    terminal.press("/tinyp\r")  # in one burst: none of it may act as a command
+    terminal.wait_for("No model contains")
+    assert b"Nothing generated" not in terminal.output
 
 
 def test_quit_gives_the_terminal_back(terminal: Terminal) -> None:
