@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import copying, emulator, first_paint, inspector, instructions, passes
+from bench import copying, emulator, families, first_paint, inspector, instructions, passes
 from bench.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "passes": passes.measure,
     "phases-2-3": copying.measure_time,
     "memory-13b": copying.measure_memory,
+    "families": families.measure,
     "emulator": emulator.measure,
 }
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"

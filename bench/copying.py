@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure import Child, Row, median, run_child
-from bench.shapes import OPT_1_3B, OPT_13B, OptShape, write_checkpoint
+from bench.shapes import OPT_1_3B, OPT_13B, Shape, write_checkpoint
 
 CHUNK_BYTES = 1 << 20
 ROUNDS = 3
@@ -31,36 +31,36 @@ MEMORY_LIMIT_BYTES = 400_000_000
 def measure_time() -> list[Row]:
     """Wall time and memory of phases 2 and 3 of the 1.3B shape, one device."""
     copies, compiles, peaks = [], [], []
-    with _prefix(OPT_1_3B, None) as prefix:
+    with made_prefix(OPT_1_3B, None) as prefix:
         model = prefix / OPT_1_3B.name
         for _ in range(ROUNDS):
             copies.append([copy_twice(model / "ckpt" / "model.safetensors", prefix) for _ in range(TURNS)][-1])
             for _ in range(TURNS):
-                child = _compile(prefix, OPT_1_3B, num_devices=1)
+                child = compiled(prefix, OPT_1_3B, num_devices=1)
                 _remove_results(model)
                 peaks.append(child.peak_bytes)
-            compiles.append(_phase_seconds(child, 2, 3))
+            compiles.append(phase_seconds(child, 2, 3))
     copied_s, compiled_s, peak = median(copies), median(compiles), max(peaks)
     ratio = compiled_s / copied_s
     return [
         Row("OPT-1.3B shape: read once, write twice, plain copies", f"{copied_s:.2f} s"),
         Row("OPT-1.3B shape: phases 2 and 3, 1 device", f"{compiled_s:.2f} s"),
         Row("ratio of the two", f"{ratio:.2f}", f"{RATIO_LIMIT:.0f}", ratio <= RATIO_LIMIT),
-        _memory_row("OPT-1.3B shape: anonymous memory, phases 0-4", peak),
+        memory_row("OPT-1.3B shape: anonymous memory, phases 0-4", peak),
     ]
 
 
 def measure_memory() -> list[Row]:
     """Memory of all phases of the 13B shape on two devices; 3 of its 40 layers carry data."""
-    with _prefix(OPT_13B, 3) as prefix:
+    with made_prefix(OPT_13B, 3) as prefix:
         size = (prefix / OPT_13B.name / "ckpt" / "model.safetensors").stat().st_size
         free = shutil.disk_usage(prefix).free
         if free < 2.2 * size:
             return [Row("OPT-13B shape: anonymous memory", f"not measured: {free / 1e9:.0f} GB free")]
-        child = _compile(prefix, OPT_13B, num_devices=2)
+        child = compiled(prefix, OPT_13B, num_devices=2)
     return [
-        Row("OPT-13B shape: phases 2 and 3, 2 devices", f"{_phase_seconds(child, 2, 3):.1f} s"),
-        _memory_row("OPT-13B shape: anonymous memory, phases 0-4", child.peak_bytes),
+        Row("OPT-13B shape: phases 2 and 3, 2 devices", f"{phase_seconds(child, 2, 3):.1f} s"),
+        memory_row("OPT-13B shape: anonymous memory, phases 0-4", child.peak_bytes),
     ]
 
 
@@ -87,26 +87,29 @@ def _remove_results(model: Path) -> None:
         (model / "ckpt" / name).unlink()
 
 
-def _memory_row(name: str, peak_bytes: int) -> Row:
+def memory_row(name: str, peak_bytes: int) -> Row:
+    """A row for anonymous memory."""
     limit = f"{MEMORY_LIMIT_BYTES / 1e6:.0f} MB"
     return Row(name, f"{peak_bytes / 1e6:.0f} MB", limit, peak_bytes < MEMORY_LIMIT_BYTES)
 
 
 @contextmanager
-def _prefix(shape: OptShape, filled_layers: int | None) -> Iterator[Path]:
+def made_prefix(shape: Shape, filled_layers: int | None) -> Iterator[Path]:
+    """A folder with the checkpoint of a shape."""
     with TemporaryDirectory(prefix="hyperdex-bench-") as folder:
         prefix = Path(folder)
         write_checkpoint(shape, prefix / shape.name / "ckpt", filled_layers)
         yield prefix
 
 
-def _compile(prefix: Path, shape: OptShape, num_devices: int) -> Child:
+def compiled(prefix: Path, shape: Shape, num_devices: int) -> Child:
+    """A compile in a process of its own."""
     os.sync()
     arguments = ["compile", shape.name, "--prefix", str(prefix), "--num-device", str(num_devices)]
     return run_child(["-m", "compiler", *arguments, "--offline", "--events"])
 
 
-def _phase_seconds(child: Child, first: int, last: int) -> float:
+def phase_seconds(child: Child, first: int, last: int) -> float:
     """Seconds from the start of phase `first` to the end of phase `last`, by the compile's own events."""
     events = [json.loads(line) for line in child.stdout.splitlines()]
     began = next(e["seconds"] for e in events if e["event"] == "started" and e["phase"] == first)

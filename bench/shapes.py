@@ -10,9 +10,26 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 BLOCK_ELEMENTS = 1 << 24
+
+
+class Shape(Protocol):
+    """A model of which only the sizes count."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """Its config.json."""
+        ...
+
+    def tensors(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Name and shape of every tensor, in file order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,7 @@ OPT_30B = OptShape("opt-30b", 7168, 28672, 48, 56)
 OPT_66B = OptShape("opt-66b", 9216, 36864, 64, 72)
 
 
-def write_checkpoint(shape: OptShape, folder: Path, filled_layers: int | None = None) -> int:
+def write_checkpoint(shape: Shape, folder: Path, filled_layers: int | None = None) -> int:
     """Write config.json and model.safetensors (float16).
 
     Args:

@@ -32,6 +32,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], watch: Watcher | None = Non
     """Run each pass and verify what it made.
 
     Args:
+        graph: a legal one.
         watch: called after each pass with the graph before and after.
 
     Raises:
@@ -39,7 +40,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], watch: Watcher | None = Non
     """
     for step in passes:
         changed = step.run(graph)
-        verify_graph(changed)
+        verify_graph(changed, graph)
         if watch is not None:
             watch(step, graph, changed)
         graph = changed
