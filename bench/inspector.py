@@ -91,15 +91,20 @@ def _opening(prefix: Path) -> tuple[float, float]:
             terminal.press("i")
             times.append(1000.0 * terminal.wait_for("instructions from"))
             terminal.read(0.7)
-            for keys in ("G", "g", ":5000000\r", "]"):
-                terminal.repaint(keys, 0.3)
+            terminal.repaint("G", 0.3)
+            _to_the_middle(terminal)
             memory.append(anonymous_bytes(terminal.pid) - base)
     return median(times), max(memory)
 
 
+def _to_the_middle(terminal: Terminal) -> None:
+    terminal.enter(":", str(INSTRUCTIONS // 2))
+    terminal.read(0.5)
+
+
 def _scroll(terminal: Terminal) -> list[Repaint]:
     """One row down again and again, in the middle of the program."""
-    terminal.repaint(":5000000\r", 0.5)
+    _to_the_middle(terminal)
     terminal.repaint("\x06", 0.5)
     return [terminal.repaint("j", _QUIET_S) for _ in range(STEPS)]
 
@@ -166,18 +171,14 @@ def _searching(terminal: Terminal) -> list[Row]:
     """Seconds from Enter to the first match shown, the first search included, which builds the index."""
     rows = []
     for pattern in _SEARCHES:
-        terminal.repaint("/", 0.5)
-        terminal.repaint("\x15" + pattern, 0.3)
-        terminal.press("\r")
+        terminal.enter("/", pattern)
         seconds = terminal.wait_for("match ")
         terminal.read(0.7)
         terminal.repaint("\x1b", 0.5)
         rows.append(
             Row(f"search for `{pattern}`", f"{seconds:.2f} s", f"{SEARCH_LIMIT_S:.0f} s", seconds < SEARCH_LIMIT_S)
         )
-    terminal.repaint("/", 0.5)
-    terminal.repaint(r"(.+)+\B\B\B~", 0.3)
-    terminal.press("\r")
+    terminal.enter("/", r"(.+)+\B\B\B~")
     terminal.wait_for("searching")
     cancelled = 1000.0 * terminal.repaint("\x1b", 0.3).seconds
     return [

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE_S = 60.0
+KEY_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,27 @@ class Terminal:
         return found
 
     def repaint(self, keys: str, quiet_s: float) -> Repaint:
-        """Press, and wait until what that wrote is over: nothing more for `quiet_s`."""
+        """Press, and wait until what that wrote is over: nothing more for `quiet_s`.
+
+        Raises:
+            RuntimeError: nothing was written.
+        """
         began = last = time.perf_counter()
         self.press(keys)
         size = 0
-        while select.select([self._master], [], [], quiet_s if size else PATIENCE_S)[0]:
+        while select.select([self._master], [], [], quiet_s if size else KEY_PATIENCE_S)[0]:
             size += len(os.read(self._master, 1 << 16))
             last = time.perf_counter()
+        if not size:
+            raise RuntimeError(f"the app wrote nothing after {keys!r}")
         return Repaint(last - began, size)
+
+    def enter(self, key: str, text: str) -> None:
+        """Open a prompt with `key`, replace what stands in it, and confirm."""
+        self.repaint(key, 0.3)
+        self.press("\x15" + text)
+        self.read(0.3)
+        self.press("\r")
 
     def wait_for(self, text: str) -> float:
         """Seconds until `text` was written.

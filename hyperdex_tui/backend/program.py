@@ -153,3 +153,12 @@ def open_program(folder: Path) -> Program:
         ArtifactError: missing, damaged or of another version.
     """
     return Program(folder)
+
+
+def other_programs(folder: Path) -> tuple[str, ...]:
+    """Names of the model's other instruction folders; none where they cannot be listed any more."""
+    try:
+        found = sorted(path.name for path in folder.parent.iterdir() if (path / MANIFEST).is_file())
+    except OSError:
+        return ()
+    return tuple(name for name in found if name != folder.name)

@@ -16,12 +16,13 @@ from compiler.header import HEADER_BYTES
 from compiler.isa.spec import INSTRUCTION_BYTES
 from hyperdex_tui.backend.inspector import InspectionError, Inspector, Interrupted
 from hyperdex_tui.backend.listing import Listing
-from hyperdex_tui.backend.program import Program, open_program
+from hyperdex_tui.backend.program import Program, open_program, other_programs
 from hyperdex_tui.backend.query import HINT, QueryError, Term, parse_query, region_query, tensor_query
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenMachine, OpenMemory, RowChosen, RowMoved
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.columns import ColumnsScreen
+from hyperdex_tui.screens.compare import CompareScreen
 from hyperdex_tui.widgets.instruction_detail import InstructionDetail
 from hyperdex_tui.widgets.instruction_list import InstructionList
 
@@ -286,6 +287,20 @@ class InstructionsScreen(AppScreen):
         else:
             self.run_worker(self._find(tensor_query(str(node)), f"tensor {node}", filters=True), group="search")
 
+    def action_compare(self) -> None:
+        """Type the build to compare with."""
+        shown = other_programs(self._folder)
+        hint = "another build of this model, or an instruction folder (…/inst/BUILD) of another prefix"
+        self.open_prompt("compare", "compare with ", shown[0] if shown else "", hint)
+
+    def _compare(self, text: str) -> None:
+        """Show both; a bare name is a build of the same model."""
+        other = Path(text).expanduser() if "/" in text else self._folder.parent / text
+        if not text or not other.is_dir():
+            self.say(f"there is no build {text!r}", "warning")
+        else:
+            self.app.push_screen(CompareScreen(self._folder, other, self.model_id, self.build))
+
     def action_goto(self) -> None:
         """Type a place."""
         self.open_prompt("goto", "go to ", "", "index, label, layer 3, or 0x… byte of the program file")
@@ -303,6 +318,8 @@ class InstructionsScreen(AppScreen):
             return
         if event.purpose == "goto":
             self._goto(event.text.strip())
+        elif event.purpose == "compare":
+            self._compare(event.text.strip())
         elif event.purpose == "cycles":
             self._time(event.text.strip())
         else:

@@ -112,7 +112,7 @@ def make_program(layers: int = LAYERS) -> tuple[list[Instruction], DebugInfo]:
         emit(query, "", "mm", dst=128, src=64, stream=3, rows=64, cols=64)
     emit(-1, "", "sample", token=2, stop=3, src=128, length=64)
     emit(-1, "host", "wr.host", src=2, io=256, index=1)
-    emit(-1, "", "beq", a=3, b=0, target=2)
+    emit(-1, "", "bne", a=3, b=0, target=2)
     emit(-1, "", "hlt")
     passes = (PassReport("fusion", 40, 30),)
     return program, DebugInfo(tuple(nodes), tuple(of_node), tuple(touched), {"loop": 2}, (), passes)

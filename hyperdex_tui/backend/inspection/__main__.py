@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 _NICE = 5
+_MEMORY_BYTES = 3 << 30
+"""What a request may take: a damaged program must not fill the machine."""
+
 _REPORT_SECONDS = 0.1
 
 
@@ -41,9 +45,11 @@ class Answers:
 def main() -> int:
     """Serve until the input ends."""
     from compiler.errors import HyperDexError
+    from compiler.quantity import bytes_text
     from hyperdex_tui.backend.inspection.service import Service
 
     os.nice(_NICE)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     answers = Answers()
     folder, begin, end = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     try:
@@ -57,6 +63,8 @@ def main() -> int:
             answers.write({**answer, "bytes": len(content)}, content)
         except (HyperDexError, ValueError, IndexError) as error:
             answers.write({"error": str(error)})
+        except MemoryError:
+            answers.write({"error": f"it takes more than {bytes_text(_MEMORY_BYTES)} of memory"})
     return 0
 
 

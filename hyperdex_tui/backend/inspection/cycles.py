@@ -9,7 +9,7 @@ from compiler.cli.timing import clock_for
 from compiler.isa.encode import decode_program
 from hyperdex_tui.backend.program import Program
 
-LIMIT = 200_000
+LIMIT = 1_000_000
 """Instructions of the longest program that is timed: the clock walks all of a token."""
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from compiler.header import HEADER_BYTES
 from compiler.isa.spec import WORD_COUNT
+from hyperdex_tui.backend.inspection.compare import align, operations
 from hyperdex_tui.backend.inspection.cycles import token_cycles
 from hyperdex_tui.backend.inspection.dependence import neighbours, relation
 from hyperdex_tui.backend.inspection.names import Names
@@ -66,7 +67,21 @@ class Service:
             return asdict(neighbours(self.program.instruction, request["pc"], self.program.count)), b""
         if what == "relation":
             return asdict(relation(self.program.instruction, request["first"], request["second"])), b""
+        if what == "compare":
+            return {"pairs": self._compare(Path(request["other"]), request["position"])}, b""
         if what == "cycles":
             words = self.program.words[HEADER_BYTES:]
             return {}, token_cycles(self.program, words, request["position"]).astype("<f8").tobytes()
         raise ValueError(f"no request {what!r}")
+
+    def _compare(self, folder: Path, position: int) -> list[dict[str, Any]]:
+        """The pairs of this program and the one in another folder, without their shapes."""
+        other = open_program(folder)
+        pairs = align(operations(self.program, position), operations(other, position))
+        other.close()
+        shown = [asdict(pair) for pair in pairs]
+        for pair in shown:
+            for side in (pair["left"], pair["right"]):
+                if side is not None:
+                    del side["shape"]
+        return shown
