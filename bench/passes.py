@@ -59,6 +59,7 @@ def _layer_cycles(shape: OptShape, target: str, num_devices: int, passes: bool) 
         program = make_program(plan, options).instructions
         hop_cycles = plan.target.link.hop_cycles
         kinds = plan.rules, without_link(plan.rules, hop_cycles), without_link(plan.rules)
-        found.append(tuple(mean_token(Clock(program, rules), INPUT_TOKENS, OUTPUT_TOKENS).cycles for rules in kinds))
+        clocks = [Clock(program, rules) for rules in kinds]
+        found.append(tuple(mean_token(clock.token, INPUT_TOKENS, OUTPUT_TOKENS)[0].cycles for clock in clocks))
     whole, hops, unlinked = ((more - few) / 2 for few, more in zip(*found, strict=True))
     return whole, hops, unlinked

@@ -66,10 +66,10 @@ def _cycles(timed: Timed) -> int:
 def test_the_softmax_of_a_head_runs_under_the_matrix_work_of_others(timed: Timed) -> None:
     for layer in range(2):
         softmaxes = [times for _, _, times in timed.of("softmax", layer=layer)]
-        products = [times for op in ("scores", "attend") for _, _, times in timed.of("mm", op, layer)]
-        assert len(softmaxes) == 16
-        for times in softmaxes[:-1]:
-            assert any(each.start < times.end and times.start < each.end for each in products)
+        values = [times for _, _, times in timed.of("mm", "attend", layer)]
+        assert len(softmaxes) == len(values) == 16
+        for times in values[:-1]:
+            assert any(each.start < times.end and times.start < each.end for each in softmaxes)
         # The vector unit is what binds here: it never waits between two heads.
         assert all(after.start == before.end for before, after in pairwise(softmaxes))
 
