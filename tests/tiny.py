@@ -58,6 +58,8 @@ def _wrapped(architecture: str, kind: str, **fields: Any) -> dict[str, Any]:
     return {"architectures": [architecture], "text_config": {**_COMMON, "model_type": kind, **fields}}
 
 
+_MANY = {"n_routed_experts": 5, "num_experts_per_tok": 3}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "llama": LLAMA,
     "llama-tied-mqa": LLAMA_TIED_MQA,
@@ -101,6 +103,10 @@ EVERY: dict[str, dict[str, Any]] = {
     },
     "granitemoe": _tiny("GraniteMoeForCausalLM", num_local_experts=5, num_experts_per_tok=2),
     "granitemoeshared": _tiny("GraniteMoeSharedForCausalLM", num_local_experts=5, shared_intermediate_size=20),
+    "dots1": _tiny(
+        "Dots1ForCausalLM", sliding_window=3, max_window_layers=1, n_shared_experts=2, moe_intermediate_size=20, **_MANY
+    ),
+    "glm4-moe": _tiny("Glm4MoeForCausalLM", moe_intermediate_size=20, use_qk_norm=True, **_MANY),
     "helium": _tiny("HeliumForCausalLM", head_dim=8),
     "hunyuan": _tiny("HunYuanDenseV1ForCausalLM"),
     "jais2": _tiny("Jais2ForCausalLM"),

@@ -238,7 +238,8 @@ def rank(state: State, o: Operands) -> None:
     found = [int(np.argsort(-x, kind="stable")[o.place]) for x in vectors]
     if len(set(found)) != 1:
         raise Trap(f"the devices differ in element {found} of place {o.place}")
-    state.write(o.dst, [x[found[0] : found[0] + 1].copy() for x in vectors])
+    taken = state.read(o.of, o.length) if o.taken else vectors
+    state.write(o.dst, [x[found[0] : found[0] + 1].copy() for x in taken])
     state.set_register(o.index, found[0])
 
 

@@ -92,6 +92,7 @@ _SMOOTH: dict[str, _Smooth] = {
 
 _PARTS: dict[str, _Smooth] = {
     "softplus": _Smooth(_softplus, 1.0),
+    "log_sigmoid": _Smooth(lambda x: -_softplus(-x), 0.0, left_slope=1.0),
     "negative_exponential": _Smooth(_negative_exponential, 0.0, left=-1.0, left_slope=-1.0),
 }
 """What other functions are made of: negative_exponential is exp(x) - 1 - x below 0, and 0 from there on."""

@@ -208,9 +208,14 @@ class GraphBuilder:
         """Softmax of a vector."""
         return self._add("softmax", (x,), self._shapes[x], module, scale=1.0)
 
-    def rank(self, x: str, count: int, module: str) -> tuple[str, str]:
-        """The `count` largest elements of x, and where they are."""
-        values = self._add("rank", (x,), self.vector(count), module, outputs=2)
+    def shift(self, x: str, tensor: str, module: str) -> str:
+        """x plus a vector of the checkpoint."""
+        name = self._declare(tensor, "bias", (self._shapes[x].size,), module)
+        return self._add("bias", (x,), self._shapes[x], module, {"bias": name})
+
+    def rank(self, x: str, count: int, module: str, of: str = "") -> tuple[str, str]:
+        """The `count` largest elements of x, or what `of` has in their places, and where they are."""
+        values = self._add("rank", (x, of) if of else (x,), self.vector(count), module, outputs=2)
         return values, f"{values}.where"
 
     def expert_parameter(

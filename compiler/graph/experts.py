@@ -46,6 +46,8 @@ class Experts:
         inner: width inside each.
         normalised: weights of the chosen sum to 1; else they are probabilities among all.
         scale: multiplies the weights.
+        correction: tensor, below the module of the mixture, that is added to the sigmoids of the scores for the
+            choice, whose weights are the sigmoids then; "" for none, and weights by softmax.
         name: module below the layer; router: below that.
         router_bias: whether the router has one.
         expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
@@ -60,6 +62,7 @@ class Experts:
     act: str | ClampedSwiglu
     normalised: bool
     scale: float = 1.0
+    correction: str = ""
     name: str = "mlp"
     router: str = "gate"
     router_bias: bool = False
@@ -77,19 +80,9 @@ Matrix = Callable[[str, int], str]
 
 
 def mixture(b: GraphBuilder, x: str, layer: str, block: Experts, width: int) -> str:
-    """The mixture of experts; returns a vector of `width`.
-
-    The softmax of the chosen scores is what renormalising their probabilities gives.
-    """
+    """The mixture of experts; returns a vector of `width`."""
     module = f"{layer}.{block.name}"
-    router = f"{module}.{block.router}"
-    scores = b.linear(x, router, b.vector(block.count), block.router_bias)
-    if not block.normalised:
-        scores = b.softmax(scores, router)
-    weights, chosen = b.rank(scores, block.chosen, router)
-    if block.normalised:
-        weights = b.softmax(weights, router)
-    weights = b.scale(weights, block.scale, router)
+    weights, chosen = _chosen(b, x, block, module)
     gate, up = (_matrix(b, block, module, chosen, part, block.inner, width) for part in ("gate", "up"))
     down = _matrix(b, block, module, chosen, "down", width, block.inner)
     total = ""
@@ -107,6 +100,26 @@ def _shared(b: GraphBuilder, x: str, layer: str, block: Experts, network: FeedFo
     gate = f"{layer}.{block.name}.{block.shared_gate}"
     share = b.act(b.linear(x, gate, b.vector(1), False), "sigmoid", gate)
     return b.weigh(result, share, 0, gate)
+
+
+def _chosen(b: GraphBuilder, x: str, block: Experts, module: str) -> tuple[str, str]:
+    """Weights of the chosen experts, and which they are.
+
+    The softmax of the chosen scores is what renormalising their probabilities gives, and the softmax of the
+    logarithms of their sigmoids what renormalising these gives.
+    """
+    router = f"{module}.{block.router}"
+    scores = b.linear(x, router, b.vector(block.count), block.router_bias)
+    if block.correction:
+        chances = b.act(scores, "sigmoid", router)
+        weighing = b.act(scores, "log_sigmoid", router) if block.normalised else chances
+        shifted = b.shift(chances, f"{module}.{block.correction}", router)
+        weights, chosen = b.rank(shifted, block.chosen, router, weighing)
+    else:
+        weights, chosen = b.rank(scores if block.normalised else b.softmax(scores, router), block.chosen, router)
+    if block.normalised:
+        weights = b.softmax(weights, router)
+    return b.scale(weights, block.scale, router), chosen
 
 
 def _gated(b: GraphBuilder, act: str | ClampedSwiglu, gate: str, up: str, module: str) -> str:

@@ -112,7 +112,13 @@ OPS: dict[str, OpSpec] = {
             attributes=("scale",),
             optional_attributes=("rounded",),
         ),
-        OpSpec("rank", ((_V,),), 2, "The largest elements, in descending order, and where they are."),
+        OpSpec(
+            "rank",
+            ((_V,),),
+            2,
+            "The largest elements, in descending order, and where they are; with a second input its elements there.",
+            optional_input=(_V,),
+        ),
         OpSpec(
             "expert",
             ((_V,), (_V,)),

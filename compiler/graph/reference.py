@@ -109,7 +109,7 @@ class ReferenceExecutor:
                 ]
             case "rank":
                 chosen = np.argsort(-inputs[0], kind="stable")[: self._graph.shapes[node.outputs[0]].size]
-                return [inputs[0][chosen], chosen.astype(np.float32)]
+                return [inputs[-1][chosen], chosen.astype(np.float32)]
             case "expert":
                 number = int(inputs[1][node.integer("place")])
                 return [

@@ -92,7 +92,7 @@ def _width_problem(node: Node, graph: Graph, parameters: dict[str, Parameter]) -
         return f"outputs are {[str(shape) for shape in outputs]}, sizes {expected} follow from the inputs"
     if node.op in ("expert", "weigh") and not 0 <= node.integer("place") < shapes[1].size:
         return f"place {node.integer('place')} of {shapes[1]}"
-    if len(shapes) == 2 and node.op in ("add", "mul", "add_norm") and shapes[0] != shapes[1]:
+    if len(shapes) == 2 and node.op in ("add", "mul", "add_norm", "rank") and shapes[0] != shapes[1]:
         return f"inputs are {shapes[0]} and {shapes[1]}"
     if node.op == "softmax" and len(shapes) == 2 and shapes[1] != Shape(Spread.QUERY, shapes[0].heads, 1):
         return f"the slopes or sinks of {shapes[0].heads} heads are {shapes[1]}"

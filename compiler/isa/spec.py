@@ -427,6 +427,8 @@ SPECS: tuple[Spec, ...] = (
             _count("length", 3),
             _count("place", 4, synopsis="0: the largest"),
             _count("count", 5, 0, 1, synopsis="elements of dst: 1"),
+            _lmu("of", 6, _R, "length", "taken", optional=True, synopsis="vector whose element dst takes instead"),
+            _count("taken", 5, 1, 1, True, "1: dst takes an element of another vector"),
         ),
         "Find the element in this place of the descending order: index = where it lies in src. Of equal ones the first "
         "comes first.",

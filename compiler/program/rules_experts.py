@@ -13,18 +13,23 @@ from compiler.program.virtual import Slot, Virtual
 def rank(e: Emitter, node: Node) -> None:
     source, count = e.full(node.inputs[0]), e.graph.shapes[node.outputs[0]].size
     result = e.define(node.outputs[0], count, False)
+    other: dict[str, Virtual] = {}
+    if len(node.inputs) == 2:
+        other = {"of": Slot(e.full(node.inputs[1]).buffer), "taken": 1}
     first = e.free_register
     if first + count > REGISTER_COUNT:
         raise UnsupportedModelError(f"{count} experts per token, there are registers for {REGISTER_COUNT - first}")
     for place in range(count):
         e.emit(
             "rank",
+            "",
             index=first + place,
             dst=Slot(result.buffer, place),
             src=Slot(source.buffer),
             length=source.elements,
             place=place,
             count=1,
+            **other,
         )
 
 

@@ -76,6 +76,14 @@ def test_a_window_without_tokens_is_a_fault(exact):
         exact.run(f"li r9, {N}\nsoftmax v[100], v[0], {N}, 1.0, first_reg=r9", v0=X)
 
 
+def test_rank_takes_the_element_of_another_vector(exact):
+    y = X[::-1].copy()
+    machine = exact.run(f"rank r8, v[200], v[0], {N}, 2, 1, of=v[100], taken=1", v0=X, v100=y)
+    place = int(np.argsort(-X, kind="stable")[2])
+    assert machine.registers[8] == place
+    assert _lmu(machine, 200, 1)[0] == y[place]
+
+
 def test_rank_finds_each_place_and_the_first_of_equals(exact):
     x = X.copy()
     x[[3, 7, 20]] = 9.0

@@ -20,7 +20,7 @@ UNIT = 2.0**-23
 
 
 PARAMETRISED = (softcap(50.0, 0.0625), softcap(1.5, 0.29), softcap(30.0), clip(8.0), clip(0.375), clip(30.0))
-PARTS = (clip(7.0, 1.0), swiglu(1.702, 7.0), swiglu(1.0, 0.25), "softplus", "negative_exponential")
+PARTS = (clip(7.0, 1.0), swiglu(1.702, 7.0), swiglu(1.0, 0.25), "softplus", "log_sigmoid", "negative_exponential")
 
 
 @pytest.mark.parametrize("name", (*ACTIVATIONS, *PARAMETRISED, *PARTS))

@@ -70,6 +70,15 @@ _DIFFERENT: dict[str, dict[str, Any]] = {
     "hyperclovax": {"head_dim": 12},
     "mixtral": {"num_local_experts": 6, "num_experts_per_tok": 2},
     "qwen3_moe": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "glm4_moe": {"head_dim": 12, "n_routed_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    "dots1": {
+        "n_routed_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "n_shared_experts": 2,
+        "sliding_window": 5,
+        "max_window_layers": 1,
+    },
     "cwm": {"head_dim": 12, "sliding_window": 5, "bos_token_id": 1},
     "hunyuan_v1_dense": {"head_dim": 12},
     "ernie4_5": {"head_dim": 12},
@@ -276,6 +285,10 @@ RECIPES = (
     Recipe("apertus-plain", "apertus", {"hidden_act": "silu", "attention_bias": True}),
     Recipe("ministral3", "ministral3", MINISTRAL3_ROPE),
     Recipe("ministral3-window", "ministral3", {**MINISTRAL3_ROPE, "sliding_window": 5, "num_key_value_heads": 2}),
+    Recipe("glm4-moe", "glm4_moe", {"num_key_value_heads": 2, "use_qk_norm": True, "routed_scaling_factor": 2.5}),
+    Recipe("glm4-moe-biases", "glm4_moe", {"attention_bias": True, "norm_topk_prob": False}),
+    Recipe("dots1", "dots1", {"num_key_value_heads": 2, "first_k_dense_replace": 1}),
+    Recipe("dots1-normalised", "dots1", {"norm_topk_prob": True, "num_experts_per_tok": 3}),
     Recipe("cwm", "cwm", {"num_hidden_layers": 4, "num_key_value_heads": 2, **_rope(**LLAMA3)}),
     Recipe("ernie4-5", "ernie4_5", {"num_key_value_heads": 2}),
     Recipe("ernie4-5-biases", "ernie4_5", {"use_bias": True, "tie_word_embeddings": False}),
@@ -357,7 +370,7 @@ def write_checkpoint(recipe: Recipe, folder: Path, dtype: str = "float32", token
 
 
 def fill_with_noise(model: Any, seed: int) -> None:
-    """Make every parameter of a transformers model random, biases and norms too."""
+    """Make every parameter of a transformers model random, biases and norms too, and what corrects the routing."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -366,6 +379,9 @@ def fill_with_noise(model: Any, seed: int) -> None:
             noise = torch.randn(parameter.shape, generator=generator)
             is_norm = name.endswith("weight") and (parameter.ndim == 1 or "norm" in name)
             parameter.copy_(1.0 + 0.2 * noise if is_norm else 0.15 * noise)
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
     model.tie_weights()
 
 

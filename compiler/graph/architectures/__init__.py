@@ -18,6 +18,7 @@ from compiler.graph.architectures.falcon import FALCON
 from compiler.graph.architectures.family import Architecture
 from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3, VAULT_GEMMA
 from compiler.graph.architectures.glm import GLM, GLM4
+from compiler.graph.architectures.glm_moe import DOTS1, GLM4_MOE
 from compiler.graph.architectures.gpt2 import CODEGEN, GPT2, GPT_BIGCODE, GPTJ
 from compiler.graph.architectures.gpt_neo import GPT_NEO
 from compiler.graph.architectures.gpt_neox import GPT_NEOX
@@ -49,6 +50,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     COHERE,
     COHERE2,
     CWM,
+    DOTS1,
     ERNIE4_5,
     EXAONE,
     EXAONE4,
@@ -59,6 +61,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     GEMMA3_WRAPPED,
     GLM,
     GLM4,
+    GLM4_MOE,
     GPT2,
     GPT_BIGCODE,
     GPTJ,

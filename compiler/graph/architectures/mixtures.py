@@ -17,7 +17,8 @@ def read_experts(config: CheckpointConfig, inner: str, normalised: bool, act: st
     Raises:
         UnsupportedModelError: more chosen than there are.
     """
-    name = "num_local_experts" if config.fields.get("num_experts") is None else "num_experts"
+    names = ("num_experts", "n_routed_experts", "num_local_experts")
+    name = next((name for name in names if config.fields.get(name) is not None), names[-1])
     count = config.integer(name, 1, EXPERT_LIMIT)
     chosen = config.integer("num_experts_per_tok", 1, CHOSEN_LIMIT)
     if chosen > count:
