@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from compiler.errors import VerificationError
 from compiler.isa.encode import Instruction
 from compiler.isa.text import format_instruction
-from compiler.memory_map import MemoryMap, Region
+from compiler.memory_map import MemoryMap, Region, Segment
 
 Places = NDArray[np.int32]
 """[device, element]: which element of the model's vector it is, PADDING or NOTHING."""
 
 PADDING = -1
 NOTHING = -2
+
+_KEPT = 32
+"""Layouts of parameters whose places are kept; those of one layer are those of the next."""
 
 
 def verify_order(instructions: Sequence[Instruction], memory_map: MemoryMap, lmu_elements: int) -> None:
@@ -48,7 +51,7 @@ class _Walk:
         self.lmu: Places = np.full((self.devices, lmu_elements), NOTHING, np.int32)
         self.streams: dict[int, Places | None] = {}
         self.sent: dict[int, Places] = {}
-        self.known: dict[str, Places] = {}
+        self.known: dict[tuple[bool, int, tuple[Segment, ...]], Places] = {}
         self.in_order: Places = np.arange(lmu_elements, dtype=np.int32)
 
     def problem(self, instr: Instruction) -> str:
@@ -80,8 +83,10 @@ class _Walk:
 
     def _places(self, region: Region, columns: bool) -> Places:
         """[device, local row or column] of a parameter, in the order in which the tensor has them."""
-        if region.name not in self.known:
-            local = np.full((self.devices, region.cols if columns else region.rows), PADDING, np.int32)
+        extent = region.cols if columns else region.rows
+        key = (columns, extent, region.segments)
+        if key not in self.known:
+            local = np.full((self.devices, extent), PADDING, np.int32)
             for part in region.segments:
                 at, source, count = (
                     (part.local_col, part.source_col, part.cols)
@@ -95,8 +100,10 @@ class _Walk:
                 held[-1] = False
                 ranks = np.cumsum(held, dtype=np.int32) - 1
                 local = np.where(local >= 0, ranks[local], np.int32(PADDING))
-            self.known[region.name] = local
-        return self.known[region.name]
+            while len(self.known) >= _KEPT:
+                del self.known[next(iter(self.known))]
+            self.known[key] = local
+        return self.known[key]
 
     def _opened(self, instr: Instruction) -> Places:
         region = self.memory_map.region_at(instr.integer("hbm"))
