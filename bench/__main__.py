@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import copying, emulator, families, first_paint, inspector, instructions, passes
+from bench import copying, emulator, families, first_paint, inspector, instructions, passes, timing
 from bench.measure import Row
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "inspector": inspector.measure,
     "phase-4": instructions.measure,
     "passes": passes.measure,
+    "timing": timing.measure,
     "phases-2-3": copying.measure_time,
     "memory-13b": copying.measure_memory,
     "families": families.measure,

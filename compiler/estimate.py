@@ -30,6 +30,7 @@ from compiler.program.build import order
 from compiler.program.costs import CostModel, LoweredPrograms, decisive
 from compiler.program.predict import TokenPath
 from compiler.program.virtual import VirtualProgram
+from compiler.quantity import nominal
 from compiler.target import Target, check_device_count, load_target
 from compiler.target.timing import Rules, rules_for
 
@@ -159,7 +160,7 @@ class Estimator:
         mean, *tokens = mean_token(decode.at, self._input, self._output)
         clock_hz, devices = rules.target.clock_hz, rules.num_devices
         seconds = mean.cycles / clock_hz
-        nominal_bytes = two_digits(self._count) * dtype.itemsize
+        nominal_bytes = nominal(self._count) * dtype.itemsize
         return replace(
             found,
             ms_per_token=seconds * 1e3,
@@ -262,9 +263,4 @@ def parameter_count(graph: Graph) -> int:
 
 def nominal_parameters(graph: Graph) -> int:
     """The number of parameters by which such a model is known: two significant digits of the count."""
-    return two_digits(parameter_count(graph))
-
-
-def two_digits(count: int) -> int:
-    """A count at two significant digits."""
-    return int(float(f"{count:.1e}"))
+    return nominal(parameter_count(graph))

@@ -18,6 +18,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def nominal(count: int) -> int:
+    """A count at two significant digits, as a model's size stands in its name."""
+    return int(float(f"{count:.1e}"))
+
+
 def parameters_text(count: int) -> str:
     """A number of parameters as models are known by: `1.3 B`, `125 M`; "-" when unknown."""
     for scale, name in ((10**9, "B"), (10**6, "M"), (10**3, "K")):

@@ -9,15 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.cli.output import write_output
+from compiler.quantity import counted, nominal
 
 if TYPE_CHECKING:
     from compiler.artifacts.manifest import Manifest
     from compiler.emulator.machine import Machine
-    from compiler.emulator.report import GenerationTime
+    from compiler.emulator.report import GenerationTime, Share
     from compiler.emulator.timing import Clock
     from compiler.isa.encode import Instruction
+    from compiler.memory_map import MemoryMap
 
 _SHOWN = 8
+_WAITS = {
+    "SMA": "memory access",
+    "SXE": "matrix",
+    "VXE": "vector",
+    "ESL": "link",
+    "ICP": "control",
+    "issue": "dispatch",
+    "hazard": "operand still in use",
+    "stream": "stream",
+    "fifo": "full FIFO",
+    "end": "nothing left",
+}
 
 
 def clock_of(machine: Machine) -> Clock:
@@ -36,31 +50,74 @@ def clock_for(manifest: Manifest, program: Sequence[Instruction]) -> Clock:
 
 
 def timing_object(machine: Machine, prompt_tokens: int, new_tokens: int) -> dict[str, Any]:
-    """The emulated time as JSON fields."""
-    return {"kind": "emulated", **asdict(_time(machine, prompt_tokens, new_tokens))}
+    """The emulated time as JSON fields: those of an estimate, and where the cycles of the last token go."""
+    manifest, time = machine.build.manifest, _time(machine, prompt_tokens, new_tokens)
+    fields: dict[str, Any] = {
+        "kind": "emulated",
+        "target": manifest.target,
+        "num_device": manifest.num_devices,
+        "topology": manifest.topology,
+        **asdict(time),
+        "utilization": _utilization(machine, time),
+    }
+    for name, by_layer in (("ops", False), ("layers", True)):
+        shares = _last_token(machine, prompt_tokens + new_tokens - 2, by_layer)
+        fields[name] = [{**asdict(share), "unit": share.unit.value} for share in shares]
+    return fields
 
 
 def timing_lines(machine: Machine, prompt_tokens: int, new_tokens: int) -> list[str]:
     """The emulated time as lines for a terminal."""
-    from compiler.emulator.report import breakdown
-
-    time, clock = _time(machine, prompt_tokens, new_tokens), clock_of(machine)
-    manifest = machine.build.manifest
+    time, manifest = _time(machine, prompt_tokens, new_tokens), machine.build.manifest
+    first, last = time.ms_at[0], time.ms_at[-1]
     lines = [
         f"emulated on {manifest.num_devices} x {manifest.target}: {time.ms_per_token:.4f} ms/token, "
         f"{time.tokens_per_s:.1f} tokens/s, first token after {time.ttft_ms:.3f} ms",
+        f"  {first[1]:.4f} ms at position {first[0]}, {last[1]:.4f} ms at position {last[0]}",
         f"  {time.stream_bytes / 1e6:.2f} MB of HBM per device and token, {100 * time.bandwidth:.1f}% of its "
-        f"bandwidth; {time.joules_per_token:.4g} J/token; bound by {time.binds}",
+        f"bandwidth; utilisation {100 * _utilization(machine, time):.1f}% by nominal parameters; "
+        f"{time.joules_per_token:.4g} J/token; bound by {time.binds}",
         "  busy: " + ", ".join(f"{unit} {100 * share:.1f}%" for unit, share in time.busy.items()),
-        "  waiting: "
-        + ", ".join(f"{name} {100 * share:.1f}%" for name, share in sorted(time.stalls.items()) if "ICP" not in name),
     ]
-    token = clock.token(prompt_tokens + new_tokens - 2, slices=True)
-    for share in breakdown(token, machine.program, machine.build.debug)[:_SHOWN]:
-        lines.append(
-            f"  {share.name:<12} {share.unit.value:<4} {share.cycles:>12.0f} cycles in {share.count} instructions"
-        )
+    for unit in time.busy:
+        waits = {name.split()[1]: share for name, share in time.stalls.items() if name.split()[0] == unit}
+        shown = sorted(waits.items(), key=lambda wait: -wait[1])
+        lines.append(f"  {unit} waits: " + ", ".join(f"{_WAITS[why]} {100 * share:.1f}%" for why, share in shown))
+    for share in _last_token(machine, prompt_tokens + new_tokens - 2)[:_SHOWN]:
+        spent = f"{share.cycles:>12.0f} cycles in {counted(share.count, 'instruction')}, {share.waited:.0f} waited"
+        lines.append(f"  {share.name:<12} {share.unit.value:<4} {spent}")
     return lines
+
+
+def _last_token(machine: Machine, position: int, by_layer: bool = False) -> list[Share]:
+    from compiler.emulator.report import breakdown
+
+    token = clock_of(machine).token(position, slices=True)
+    return breakdown(token, machine.program, machine.build.debug, by_layer)
+
+
+def _utilization(machine: Machine, time: GenerationTime) -> float:
+    """Nominal parameter bytes over what all devices could have moved in the time of a token."""
+    from compiler.target import load_target
+
+    manifest = machine.build.manifest
+    moved = manifest.num_devices * load_target(manifest.target).hbm_bytes_per_s * time.ms_per_token / 1e3
+    return nominal(held_parameters(machine.build.memory_map)) * manifest.dtype.itemsize / moved
+
+
+def held_parameters(memory_map: MemoryMap) -> int:
+    """Elements of all tensors that the devices hold, copies counted once."""
+    held: dict[tuple[str, str], set[tuple[int, int, int, int]]] = {}
+    for region in memory_map.regions:
+        if region.is_parameter and region.source.tensor:
+            for part in region.segments:
+                rectangle = (part.source_row, part.source_col, part.rows, part.cols)
+                held.setdefault((region.source.tensor, region.layout), set()).add(rectangle)
+    counts: dict[str, int] = {}
+    for (tensor, _), rectangles in held.items():
+        # A tied tensor is held as a table and as a matrix.
+        counts[tensor] = max(counts.get(tensor, 0), sum(rows * cols for _, _, rows, cols in rectangles))
+    return sum(counts.values())
 
 
 def save_trace(machine: Machine, path: Path, position: int) -> None:

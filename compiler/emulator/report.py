@@ -38,6 +38,7 @@ class GenerationTime:
         busy: share of the token for which each unit works.
         stalls: share of the token for which a unit stands still, by unit and reason.
         binds: what takes most of the time.
+        ms_at: position of a token and the milliseconds it takes, ascending.
     """
 
     ttft_ms: float
@@ -49,12 +50,13 @@ class GenerationTime:
     busy: dict[str, float]
     stalls: dict[str, float]
     binds: str
+    ms_at: tuple[tuple[int, float], ...]
 
 
 def time_generation(clock: Clock, prompt_tokens: int, new_tokens: int) -> GenerationTime:
     """Time a generation from an empty cache."""
     target = clock.rules.target
-    mean, *_ = mean_token(clock.token, prompt_tokens, new_tokens)
+    mean, *tokens = mean_token(clock.token, prompt_tokens, new_tokens)
     seconds = mean.cycles / target.clock_hz
     return GenerationTime(
         ttft_ms=first_token_cycles(clock.token, partial(clock.token, prompt=True), prompt_tokens)
@@ -68,6 +70,7 @@ def time_generation(clock: Clock, prompt_tokens: int, new_tokens: int) -> Genera
         busy={unit.value: cycles / mean.cycles for unit, cycles in mean.busy.items()},
         stalls={f"{unit.value} {reason}": cycles / mean.cycles for (unit, reason), cycles in mean.stalls.items()},
         binds=what_binds(mean),
+        ms_at=tuple((token.position, token.cycles / target.clock_hz * 1e3) for token in tokens),
     )
 
 
@@ -112,11 +115,17 @@ def first_token_cycles(
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Cycles of one op, or of one layer, on the unit that executes it."""
+    """One op, or one layer, on the unit that executes it.
+
+    Attributes:
+        cycles: from the start to the end of its instructions.
+        waited: cycles that the unit stood still before or during them.
+    """
 
     name: str
     unit: Unit
     cycles: float
+    waited: float
     count: int
 
 
@@ -128,16 +137,16 @@ def breakdown(
     Args:
         token: timed with its slices.
     """
-    cycles: dict[tuple[str, Unit], float] = {}
-    counts: dict[tuple[str, Unit], int] = {}
+    shares: dict[tuple[str, Unit], Share] = {}
     for piece in token.slices:
         node = debug.node_of(piece.pc)
         name = "control" if node is None else f"layer {node.source.layer}" if by_layer else node.op
-        key = (name, instructions[piece.pc].spec.unit)
-        cycles[key] = cycles.get(key, 0.0) + piece.end - piece.start
-        counts[key] = counts.get(key, 0) + 1
-    shares = [Share(name, unit, cycles[name, unit], counts[name, unit]) for name, unit in cycles]
-    return sorted(shares, key=lambda share: -share.cycles)
+        name = "outside" if name == "layer -1" else name
+        unit = instructions[piece.pc].spec.unit
+        old = shares.get((name, unit), Share(name, unit, 0, 0, 0))
+        cycles = old.cycles + piece.end - piece.start
+        shares[name, unit] = Share(name, unit, cycles, old.waited + piece.waited, old.count + 1)
+    return sorted(shares.values(), key=lambda share: -share.cycles)
 
 
 def what_binds(token: TokenTime) -> str:

@@ -43,6 +43,7 @@ class Slice:
         issue: when the ICP had dispatched it.
         waited: cycles that its unit stood still before or during it.
         reason: why, one of `REASONS`; "" when it never did.
+        stream_bytes: it moves from or to HBM.
     """
 
     pc: int
@@ -51,6 +52,7 @@ class Slice:
     issue: int = 0
     waited: int = 0
     reason: str = ""
+    stream_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,13 @@ class _Run:
     def _slice(self, index: int) -> Slice:
         reason = REASONS[self.reason[index]] if self.waited[index] else ""
         return Slice(
-            self.path.pcs[index], self.start[index], self.end[index], self.issue[index], self.waited[index], reason
+            self.path.pcs[index],
+            self.start[index],
+            self.end[index],
+            self.issue[index],
+            self.waited[index],
+            reason,
+            self.works[self.path.steps[index][2]].stream_bytes,
         )
 
     def _walk(self) -> None:
