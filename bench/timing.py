@@ -52,7 +52,7 @@ print("\\0", used.ru_utime + used.ru_stime)
 
 
 def measure() -> list[Row]:
-    """CPU of a cold `hyperdex estimate` and timed instructions per second, the best of each; the published latencies."""
+    """CPU of a cold estimate, timed instructions per second (the best of each), and the published latencies."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config.json")
         path.write_text(json.dumps(OPT_66B.config()), encoding="utf-8")
