@@ -64,13 +64,13 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
             plan = make_plan(config, options)
             stop_tokens(folder.ckpt, config, plan.graph.vocab_size)  # refused before the work, not after
         with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
-            model = _convert(folder, plan, options, report)
+            model, reused = _convert(folder, plan, options, report)
             plan = _as_stored(plan, model, options, report)
         with report.phase(
             3, f"{counted(options.num_devices, 'device')}, {plan.mapping.memory_map.channels} channels each"
         ):
             params = _param_manifest(folder, plan, options, model, revision)
-            _map(folder, build, plan, options, params, report)
+            _map(folder, build, plan, options, params, report, reused=reused)
         with report.phase(4, f"{len(plan.graph.nodes)} nodes"):
             _generate(folder, build, plan, options, params, report)
     return build
@@ -125,8 +125,8 @@ def _download(folder: ModelFolder, options: CompileOptions, report: Reporter) ->
     return snapshot.revision
 
 
-def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: Reporter) -> ConvertedModel:
-    """Phase 2."""
+def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: Reporter) -> tuple[ConvertedModel, bool]:
+    """Phase 2; the model, and whether it is the one of an earlier compile."""
     from compiler.checkpoint.convert import check_range, convert
     from compiler.checkpoint.converted import load_converted
     from compiler.checkpoint.fingerprint import is_up_to_date
@@ -140,9 +140,9 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         if not options.allow_overflow:
             check_range(model.tensors, plan.dtype)
         report.skip(reason)
-        return model
+        return model, True
     report.message("forced" if current else reason)
-    return convert(
+    converted = convert(
         folder.ckpt,
         tensor_specs(plan.graph),
         plan.config,
@@ -152,6 +152,7 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
         ignored=lambda name: is_harmless(name, plan.graph),
         on_progress=lambda done, total, spec: report.progress(done, total, "bytes", spec.source),
     )
+    return converted, False
 
 
 def _as_stored(plan: Plan, model: ConvertedModel, options: CompileOptions, report: Reporter) -> Plan:
@@ -191,9 +192,16 @@ def _param_manifest(
 
 
 def _map(
-    folder: ModelFolder, build: str, plan: Plan, options: CompileOptions, manifest: Manifest, report: Reporter
+    folder: ModelFolder,
+    build: str,
+    plan: Plan,
+    options: CompileOptions,
+    manifest: Manifest,
+    report: Reporter,
+    *,
+    reused: bool,
 ) -> None:
-    """Phase 3."""
+    """Phase 3; `reused`: the converted model is that of an earlier compile, which may have been damaged since."""
     from compiler.artifacts.channels import channel_reader
     from compiler.artifacts.reuse import reason_to_build
     from compiler.artifacts.writer import ParamWriter, write_param_build
@@ -214,6 +222,8 @@ def _map(
     total = memory_map.file_bytes * memory_map.channels * memory_map.num_devices
     ensure_free_space(folder.path, total)
     model = open_model(folder.ckpt)
+    if reused:
+        model.check_all()
     if manifest.clamped:
         beyond = tuple(model.tensor(name) for name in manifest.clamped)
         report.message(f"{overflow_text(beyond, plan.dtype)}; they are clamped", "warning")

@@ -67,8 +67,11 @@ def _start(prefix: Path | None, model_id: str) -> int:
     folder = (prefix.expanduser() if prefix is not None else default_prefix()).absolute()
     if not _is_terminal(sys.stderr):  # the toolkit draws on stderr, which the user has sent elsewhere
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
+    from compiler.bus_error import explain_bus_errors
     from hyperdex_tui.app import HyperDexApp
+    from hyperdex_tui.crash import terminal_restorer
 
+    explain_bus_errors("hyperdex-tui", terminal_restorer())
     app = HyperDexApp(folder, chosen)
     app.run()
     return app.return_code or 0

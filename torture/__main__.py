@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from torture import bit_flips, failed_writes, hostile, kill_points, power_loss, programs
+from torture import bit_flips, concurrent, failed_writes, hostile, kill_points, power_loss, programs
 from torture.forked import Commands, commands
 from torture.report import Effort, Row, format_table
 
@@ -20,6 +20,7 @@ FAULTS: dict[str, Callable[[Commands, Path, Effort], list[Row]]] = {
     "failed-writes": failed_writes.failed_operations,
     "power-loss": power_loss.power_lost,
     "bit-flips": bit_flips.flipped_bits,
+    "concurrent": concurrent.at_once,
     "hostile": hostile.hostile_checkpoints,
     "programs": programs.mutated_programs,
 }

@@ -59,7 +59,8 @@ class Commands:
         timeout_s: float = 60.0,
         environment: Mapping[str, str] | None = None,
         inside: Path | None = None,
-        memory_bytes: int = 0,
+        user: tuple[int, int] | None = None,
+        rehearsal: Sequence[str] = (),
     ) -> Outcome:
         """Run `hyperdex ARGUMENTS`.
 
@@ -72,7 +73,8 @@ class Commands:
             timeout_s: give up after this time.
             environment: added to the server's.
             inside: watch what it opens outside of this folder; see `torture.watch`.
-            memory_bytes: most address space it may have; 0: any.
+            user: user and group to be, with a umask that lets the group write; None: who runs the torture.
+            rehearsal: command to run before becoming the user.
         """
         for name in ("stdout", "stderr", "count", "operations", "found"):
             (self.folder / name).unlink(missing_ok=True)
@@ -85,8 +87,8 @@ class Commands:
         }
         if inside is not None:
             request["inside"] = str(inside)
-        if memory_bytes:
-            request["memory_bytes"] = memory_bytes
+        if user is not None:
+            request |= {"user": user, "rehearsal": list(rehearsal)}
         if root is not None:
             request |= {"root": str(root), "fault": asdict(fault), "record": record}
         assert self._server.stdin is not None and self._server.stdout is not None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -85,8 +84,11 @@ def _become_command(request: dict[str, Any]) -> None:
         os.environ.update(request.get("environment", {}))
         sys.argv = ["hyperdex", *request["arguments"]]
         sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: PTH123, SIM115
-        if "memory_bytes" in request:
-            resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"],) * 2)
+        if "user" in request:
+            from compiler.cli.main import main as rehearse
+
+            rehearse(request["rehearsal"])  # whom we become may not read the libraries: they must be loaded
+            _become_user(*request["user"])
         interposer = _interposer(request, folder)
         watch = _watch(request)
         from compiler.cli.main import main
@@ -104,6 +106,13 @@ def _become_command(request: dict[str, Any]) -> None:
         traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(code)
+
+
+def _become_user(user: int, group: int) -> None:
+    os.setgroups([group])
+    os.setgid(group)
+    os.setuid(user)
+    os.umask(0o002)
 
 
 def _watch(request: dict[str, Any]) -> Any:

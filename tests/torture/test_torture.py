@@ -16,6 +16,7 @@ SHARES = {
     "power-loss": 0.04,
     "bit-flips": 0.01,
     "hostile": 0.02,
+    "concurrent": 0.1,
     "programs": 0.004,
 }
 """Part of the full number, such that all of them take a few seconds together."""
