@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torture.forked import ROOT, Commands, Outcome
 from torture.report import Effort, Row, timed
@@ -50,7 +51,7 @@ def at_once(commands: Commands, place: Path, effort: Effort) -> list[Row]:
 
     rows = [timed(Row(f"{processes} compiles at once", PROMISE), attack)]
     if os.geteuid() == 0:
-        rows.append(timed(Row("two users in one group", PROMISE), lambda row: _two_users(row, serial, place)))
+        rows.append(timed(Row("two users in one group", PROMISE), lambda row: _two_users(row, serial)))
     return rows
 
 
@@ -91,11 +92,15 @@ def _files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _two_users(row: Row, other: Subject, place: Path) -> None:
+def _two_users(row: Row, other: Subject) -> None:
     """One user compiles, another compiles for more devices, repairs and replaces what the first one made."""
-    subject = Subject(other.commands, place / "group")
+    with TemporaryDirectory(prefix="torture-") as folder:  # the place of the others may be closed to strangers
+        Path(folder).chmod(0o755)
+        _take_turns(row, other, Subject(other.commands, Path(folder) / "group"))
+
+
+def _take_turns(row: Row, other: Subject, subject: Subject) -> None:
     write_checkpoint(subject.ckpt, seed=6)
-    place.chmod(0o755)
     for path in (subject.prefix, *subject.prefix.rglob("*")):
         os.chown(path, USERS[0], GROUP)
         path.chmod(0o2775 if path.is_dir() else 0o664)
