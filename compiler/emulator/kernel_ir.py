@@ -136,7 +136,7 @@ class _Tile:
                 pair = f"{row}_{vector}"
                 add(f"  %{prefix}p{pair} = fmul {_WIDE} {weight}, %{prefix}x{vector}")
                 add(f"  %{prefix}s{pair} = fadd {_WIDE} %a{pair}, %{prefix}p{pair}")
-            if len(self.vectors) == 1 and len(self.rows) > 1 and not masked:
+            if len(self.rows) > 1 and not masked:
                 add(f"  %{prefix}f{row} = getelementptr i8, ptr %{prefix}wp{row}, i64 %ahead")
                 add(f"  call void @llvm.prefetch.p0(ptr %{prefix}f{row}, i32 0, i32 3, i32 1)")
 
