@@ -34,6 +34,7 @@ class BoundPlan:
     Attributes:
         lanes: one per token.
         storage: float32 [lanes, devices, elements].
+        calls: what runs it: tapes, and between them what `semantics` does lane by lane.
     """
 
     def __init__(self, plan: Plan, state: State, count: int) -> None:
@@ -47,7 +48,7 @@ class BoundPlan:
             for (pc, name), (version, offset) in node.operands.items():
                 setattr(self._renamed[pc], name, version.address + offset)
         self._binding = Binding(plan.program, self._renamed, self.lanes, self.storage)
-        self._calls = self._bind()
+        self.calls = self._bind()
         self._entry = [(each.begin, each.begin + each.count, each.address) for each in plan.schedule.entry]
         self._shown = _merged(plan.schedule.shown)
         self._writes = [(*self._write_of(pc), operands_of(plan.program[pc]).at) for pc in plan.cache_writes]
@@ -129,7 +130,7 @@ class BoundPlan:
         for lane, values in zip(self.lanes, registers, strict=True):
             lane.registers = values
         try:
-            for call in self._calls:
+            for call in self.calls:
                 call()
         except Trap:
             self._take_back(positions)
@@ -161,7 +162,8 @@ class BoundPlan:
 
     def _take_back(self, positions: list[tuple[Cache, int, int, list[int]]]) -> None:
         for cache, head, heads, at in positions:
-            cache.written[head : head + heads, at] = False
+            for position in at:
+                cache.erase(head, heads, position)
         self._state.link.clear()
         for lane in self.lanes:
             lane.streams = [None] * len(lane.streams)

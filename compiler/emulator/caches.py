@@ -76,6 +76,12 @@ class Cache:
         self.written[head : head + heads, at] = True
         self.version += 1
 
+    def erase(self, head: int, heads: int, at: int) -> None:
+        """Token `at` of `heads` heads from `head` on was never written after all."""
+        head_dim = self.region.cols if self.is_key else self.region.rows
+        self.write(head, heads, at, [np.zeros(heads * head_dim, dtype=np.float32)] * self.values.shape[0])
+        self.written[head : head + heads, at] = False
+
     def token(self, device: int, at: int) -> Vector:
         """What was written for token `at`, [heads * head_dim]."""
         region = self.region

@@ -1,6 +1,6 @@
 """Structured LLVM code over float32 vectors: loops, branches, groups of LANES elements, reductions, rounding.
 
-What every vector function of `vector_ir` is written with. Each product, sum
+What every vector operation of the tape is written with. Each product, sum
 and conversion is one IEEE operation in the order of `arithmetic`; LLVM may
 choose registers, not results. Imported only where llvmlite is.
 """

@@ -92,9 +92,15 @@ class Kernel:
     Attributes:
         native: whether LLVM compiled them.
         threads: how many share the work: OMP_NUM_THREADS, else the processors this process may use.
+
+    Args:
+        native: use LLVM where it is.
+        threads: see above.
+        eager: share even what is too small to be worth it.
     """
 
-    def __init__(self, native: bool = True, threads: int | None = None) -> None:
+    def __init__(self, native: bool = True, threads: int | None = None, eager: bool = False) -> None:
+        self._eager = eager
         self._engine = _engine() if native else None  # kept: the code is its
         self.native = self._engine is not None
         self.threads = threads or thread_count()
@@ -118,7 +124,7 @@ class Kernel:
             registers: of all lanes, [lanes, registers].
             products: multiplications in it, to judge whether threads pay.
         """
-        threads = self.threads if products >= PARALLEL_TAPE_PRODUCTS else 1
+        threads = self.threads if self._eager or products >= PARALLEL_TAPE_PRODUCTS else 1
         shared = np.zeros(SHARED_WORDS, dtype=np.int64)
         common = rows.ctypes.data, len(rows), registers.ctypes.data, shared.ctypes.data
         if threads == 1:
@@ -131,7 +137,7 @@ class Kernel:
         work = tasks[:, ROWS] * tasks[:, COLS] * tasks[:, VECTOR_COUNT]
         ends = np.cumsum(work)
         total = int(ends[-1]) if len(ends) else 0
-        count = self.threads if total >= PARALLEL_PRODUCTS else 1
+        count = self.threads if self._eager or total >= PARALLEL_PRODUCTS else 1
         cuts = [0, *(int(np.searchsorted(ends, total * part // count)) for part in range(1, count)), len(tasks)]
         address, size = tasks.ctypes.data, tasks.strides[0]
         pairs = pairwise(cuts)
@@ -195,7 +201,7 @@ class _Engine:
 
     def _compile_tape(self, dtype: DType) -> TapeCode | None:
         from compiler.emulator import tape_ir
-        from compiler.emulator.vector_ir import operation_name
+        from compiler.emulator.operation_ir import operation_name
 
         try:
             self.add(tape_ir.module_text(dtype, self.native_half))

@@ -18,6 +18,7 @@ from compiler.artifacts.reader import Build
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.fast import FastPath
 from compiler.emulator.host_buffer import HostBuffer
+from compiler.emulator.kernel import Kernel
 from compiler.emulator.link import Link
 from compiler.emulator.plan import operands_of
 from compiler.emulator.semantics import SEMANTICS, Semantics
@@ -55,18 +56,21 @@ class Machine:
         build: what to run.
         link: to the other devices; None: all of them are here.
         fast: let `run` use plans where it can; the results are the same bit for bit.
+        kernel: computes products and tapes; None: that of this process.
 
     Raises:
         MachineFault: a word is no instruction, or a branch leaves the program.
     """
 
-    def __init__(self, build: Build, *, link: Link | None = None, fast: bool = True) -> None:
+    def __init__(
+        self, build: Build, *, link: Link | None = None, fast: bool = True, kernel: Kernel | None = None
+    ) -> None:
         self.build = build
         self.program: tuple[Instruction, ...] = _load_program(build)
         self._code: tuple[tuple[Semantics, SimpleNamespace], ...] = tuple(
             (SEMANTICS[instr.mnemonic], operands_of(instr)) for instr in self.program
         )
-        self.state = State(build, link)
+        self.state = State(build, link, kernel)
         self._may_plan = fast
         self._fast: FastPath | None = None
         self.steps = 0

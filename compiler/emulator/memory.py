@@ -20,7 +20,7 @@ from compiler.dtypes import DType
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.banks import Banks, Reader, read_interleaved
 from compiler.emulator.caches import Cache, CacheMatrix
-from compiler.emulator.kernel import default_kernel
+from compiler.emulator.kernel import Kernel, default_kernel
 from compiler.emulator.trap import Trap
 from compiler.errors import ArtifactError, CapacityError
 from compiler.header import HEADER_BYTES
@@ -73,15 +73,16 @@ class Memory:
     Args:
         build: whose memory.
         devices: which devices; the indices of all methods count within them.
+        kernel: computes products; None: that of this process.
 
     Raises:
         ArtifactError: a parameter file cannot be read.
         CapacityError: the caches do not fit this computer's memory.
     """
 
-    def __init__(self, build: Build, devices: range) -> None:
+    def __init__(self, build: Build, devices: range, kernel: Kernel | None = None) -> None:
         self.memory_map: MemoryMap = build.memory_map
-        self.kernel = default_kernel()
+        self.kernel = kernel or default_kernel()
         self._itemsize = self.memory_map.dtype.itemsize
         self._banks = _open_banks(build, devices)
         self.channel_addresses: NDArray[np.int64] = np.stack([banks.addresses for banks in self._banks])

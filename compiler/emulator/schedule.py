@@ -11,6 +11,7 @@ instruction.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from compiler.emulator.accesses import Span, memory, spans, streams
 from compiler.emulator.versions import FOREVER, Intervals, Storage, Version
@@ -133,6 +134,8 @@ class Schedule:
             node.after |= early.after
             writes += [(pc, span) for span in spans(self._program[pc]) if span.written]
             self._order_memory(pc, pcs[-1], node, index)
+        if any(_overlap(one, other) for (_, one), (_, other) in combinations(writes, 2)):
+            raise Unplannable  # which of the two values stays is for `semantics` to say
         for pc, span in writes:
             version = Version(span.begin, span.count, span.register, index)
             self._clusters[version] = [version]
@@ -179,7 +182,7 @@ class Schedule:
         ours, theirs = self._clusters[first], self._clusters.pop(second)
         for one in ours:
             for other in theirs:
-                if one.begin < other.begin + other.count and other.begin < one.begin + one.count:
+                if _overlap(one, other):
                     raise Unplannable
         second.parent = first
         first.last = max(first.last, second.last)
@@ -225,3 +228,7 @@ class Schedule:
         base = storage.take(max(each.begin + each.count for each in members) - begin, root.last)
         for member in members:
             member.address = base + member.begin - begin
+
+
+def _overlap(one: Span | Version, other: Span | Version) -> bool:
+    return one.begin < other.begin + other.count and other.begin < one.begin + one.count

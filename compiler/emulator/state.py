@@ -17,6 +17,7 @@ from compiler.dtypes import FLOAT16, FLOAT32
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.caches import CacheMatrix
 from compiler.emulator.host_buffer import HostBuffer
+from compiler.emulator.kernel import Kernel
 from compiler.emulator.link import Link, LocalLink
 from compiler.emulator.memory import Memory, ParameterMatrix
 from compiler.emulator.trap import Trap
@@ -72,11 +73,11 @@ class State:
         "written",
     )
 
-    def __init__(self, build: Build, link: Link | None = None) -> None:
+    def __init__(self, build: Build, link: Link | None = None, kernel: Kernel | None = None) -> None:
         manifest = build.manifest
         self._dtype = manifest.dtype
         self.link: Link = LocalLink(manifest.num_devices) if link is None else link
-        self.memory = Memory(build, self.link.local)
+        self.memory = Memory(build, self.link.local, kernel)
         self.host = HostBuffer(HostLayout(manifest.max_length, manifest.vocab_size))
         self.tables: tuple[ActivationTable, ...] = build.tables
         try:

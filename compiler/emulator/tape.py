@@ -3,7 +3,7 @@
 A row is a header and the arguments of one of OPS: addresses, extents, register
 numbers. An operation falls into units (a lane, a device, a channel of a
 matrix) that do not depend on each other; threads share the units, and wait
-for each other where a row asks for it. `vector_ir` is what the operations do.
+for each other where a row asks for it. the files `*_ir` are what the operations do.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def float_bits(value: float) -> int:
 
 
 def table_block(table: ActivationTable) -> NDArray[np.float32]:
-    """An activation table as `vector_ir` reads it: eight numbers, then the coefficients by segment."""
+    """An activation table as `vector_ir.evaluate` reads it: eight numbers, then the coefficients by segment."""
     lines = (table.left_slope, table.left_intercept, table.right_slope, table.right_intercept)
     head = np.array((table.begin, table.end, table.width, *lines, table.segments - 1), dtype=np.float32)
     return np.concatenate((head, table.coefficients.reshape(-1)))

@@ -10,23 +10,47 @@ Imported only where llvmlite is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
 from compiler.dtypes import DType
 from compiler.emulator.ir_builder import I64, PTR, Code, Value
+from compiler.emulator.matrix_ir import cached, product
+from compiler.emulator.memory_ir import embed, gather, keep_key, keep_value
+from compiler.emulator.norm_ir import norm, softmax
+from compiler.emulator.operation_ir import Operation
 from compiler.emulator.tape import ARRIVED_WORD, FAULT_WORD, GENERATION_WORD, HEADER, ROW_FIELDS, STOP_WORD
-from compiler.emulator.vector_ir import add_operations
+from compiler.emulator.vector_ir import elementwise, finish, scale
 
 SPINS = 2000
 """Looks before a thread yields: some ten microseconds."""
 
 
+BUILDERS: dict[str, Callable[[Operation], None]] = {
+    "product": product,
+    "cached": cached,
+    "finish": finish,
+    "add": elementwise(lambda b, x, y: b.fadd(x, y)),
+    "multiply": elementwise(lambda b, x, y: b.fmul(x, y)),
+    "scale": scale,
+    "layernorm": norm(layernorm=True),
+    "rmsnorm": norm(layernorm=False),
+    "softmax": softmax,
+    "embed": embed,
+    "keep_key": keep_key,
+    "keep_value": keep_value,
+    "gather": gather,
+}
+"""Operation -> what writes its function; a test compares it with `tape.OPS`."""
+
+
 def module_text(dtype: DType, native_half: bool) -> str:
     """The operations and the interpreter for builds of `dtype`; they call the functions of `kernel_ir`."""
     module = ir.Module("tape")
-    add_operations(module, dtype, native_half)
+    for name, build in BUILDERS.items():
+        build(Operation(module, name, dtype, native_half))
     _interpreter(module, interpreter_name(dtype))
     return str(module)
 

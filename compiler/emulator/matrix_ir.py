@@ -1,0 +1,108 @@
+"""Operations of the tape on matrices: parameters and caches times vectors, over the channels.
+
+Imported only where llvmlite is.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from compiler.dtypes import FLOAT32, DType
+from compiler.emulator.arithmetic import LANES
+from compiler.emulator.ir_builder import I8, I64, PTR, Value, splat
+from compiler.emulator.kernel_ir import TASK_FIELDS, function_name
+from compiler.emulator.operation_ir import Operation
+from compiler.memory_map import CHANNELS
+
+
+def product(f: Operation) -> None:
+    b = f.b
+    channel = b.srem(f.unit, I64(CHANNELS))
+    rows = _rows_of(f, f["rows"], channel)
+    with f.when(b.icmp_signed(">", rows, I64(0))):
+        chosen = b.mul(f.register("index"), f["step"])
+        base = b.add(f.load(f.address("channels"), f.unit, I64), b.add(f["offset"], chosen))
+        _multiply(
+            f,
+            base,
+            rows,
+            f["cols"],
+            f.vector("src"),
+            f["src_lane"],
+            f.at(f.vector("dst"), b.mul(channel, I64(4))),
+            f["dst_lane"],
+            f["lanes"],
+            f.dtype,
+        )
+    f.end()
+
+
+def cached(f: Operation) -> None:
+    b = f.b
+    tokens = f.extent("tokens", "tokens_reg")
+    _check_written(f, f.address("written"), tokens)
+    rows, cols = f.extent("rows", "rows_reg"), f.extent("cols", "cols_reg")
+    base = b.add(f["base"], b.mul(f.device, f["base_device"]))
+    source, result = f.vector("src"), f.vector("dst")
+
+    def channel(index: Value, _: object) -> None:
+        here = b.add(base, b.mul(index, f["channel_step"]))
+        target = f.at(result, b.mul(index, I64(4)))
+        _multiply(f, here, _rows_of(f, rows, index), cols, source, I64(0), target, I64(0), I64(1), FLOAT32)
+
+    f.loop(I64(CHANNELS), channel)
+    f.groups(rows, lambda g, _: g.store(result, f.round(g.load(result))))
+    f.end()
+
+
+def _rows_of(f: Operation, rows: Value, channel: Value) -> Value:
+    """How many of `rows` rows lie in a channel."""
+    return f.b.sdiv(f.b.sub(f.b.add(rows, I64(CHANNELS - 1)), channel), I64(CHANNELS))
+
+
+def _multiply(
+    f: Operation,
+    matrix: Value,
+    rows: Value,
+    cols: Value,
+    vectors: Value,
+    vector_bytes: Value,
+    result: Value,
+    result_bytes: Value,
+    count: Value,
+    dtype: DType,
+) -> None:
+    """Run one task of `kernel_ir` on rows of one channel."""
+    b = f.b
+    with b.goto_entry_block():
+        task = b.alloca(I64, len(TASK_FIELDS))
+    values = {
+        "matrix": matrix,
+        "row_bytes": f["row_bytes"],
+        "rows": rows,
+        "cols": cols,
+        "vectors": b.ptrtoint(vectors, I64),
+        "vector_step": b.sdiv(vector_bytes, I64(4)),
+        "result": b.ptrtoint(result, I64),
+        "result_step": I64(CHANNELS),
+        "next": b.sdiv(result_bytes, I64(4)),
+        "vector_count": count,
+    }
+    for at, name in enumerate(TASK_FIELDS):
+        b.store(values[name], f.element(task, I64(at), I64))
+    b.call(f.intrinsic(function_name(dtype), ir.VoidType(), (PTR, I64)), (task, I64(1)))
+
+
+def _check_written(f: Operation, flags: Value, count: Value) -> None:
+    b = f.b
+    bytes_ = ir.VectorType(I8, LANES)
+    ones = splat(I8, 1)
+    whole = b.and_(count, I64(-LANES))
+
+    def group(at: Value, seen: tuple[Value, ...]) -> tuple[Value, ...]:
+        return (b.and_(seen[0], b.load(f.element(flags, at, I8), align=1, typ=bytes_)),)
+
+    (many,) = f.loop(whole, group, (ones,), LANES)
+    f.fail_if(b.icmp_signed("!=", b.bitcast(many, ir.IntType(8 * LANES)), b.bitcast(ones, ir.IntType(8 * LANES))))
+    (rest,) = f.loop(count, lambda at, seen: (b.and_(seen[0], f.load(flags, at, I8)),), (I8(1),), begin=whole)
+    f.fail_if(b.icmp_signed("==", rest, I8(0)))

@@ -1,0 +1,114 @@
+"""Operations of the tape that move values: embeddings, tokens of a cache, slices between devices.
+
+Imported only where llvmlite is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.dtypes import BFLOAT16, FLOAT16
+from compiler.emulator.ir_builder import F16, F32, I8, I16, I32, I64, PTR, Value
+from compiler.emulator.operation_ir import Operation
+from compiler.memory_map import CHANNELS
+
+
+def embed(f: Operation) -> None:
+    b = f.b
+    stored: Any = {FLOAT16: F16 if f.native_half else I16, BFLOAT16: I16}.get(f.dtype, F32)
+    size = f.dtype.itemsize
+    index, length = f.register("index"), f["length"]
+    f.fail_if(b.icmp_unsigned(">=", index, f["rows"]))
+    width = b.sdiv(b.add(length, I64(CHANNELS - 1)), I64(CHANNELS))
+    begin = b.add(f["offset"], b.mul(b.mul(index, width), I64(size)))
+    channels = f.element(f.address("channels"), b.mul(f.device, I64(CHANNELS)), I64)
+    result = f.vector("dst")
+
+    def element(at: Value, _: object) -> None:
+        base = f.load(channels, b.and_(at, I64(CHANNELS - 1)), I64)
+        offset = b.add(begin, b.mul(b.lshr(at, I64(CHANNELS.bit_length() - 1)), I64(size)))
+        raw = b.load(b.inttoptr(b.add(base, offset), PTR), align=size, typ=stored)
+        b.store(_widened(f, raw), f.element(result, at))
+
+    f.loop(length, element)
+    f.end()
+
+
+def _widened(f: Operation, raw: Value) -> Value:
+    """One stored element as a float."""
+    b = f.b
+    if f.dtype == BFLOAT16:
+        return b.bitcast(b.shl(b.zext(raw, I32), I32(16)), F32)
+    if f.dtype != FLOAT16:
+        return raw
+    if f.native_half:
+        return b.fpext(raw, F32)
+    bits = b.zext(raw, I32)
+    size = b.shl(b.and_(bits, I32(0x7FFF)), I32(13))
+    small = b.bitcast(b.fmul(b.bitcast(size, F32), F32(2.0**112)), I32)
+    large = b.icmp_unsigned(">=", size, I32(0x7C00 << 13))
+    magnitude = b.select(large, b.or_(size, I32(0x7F800000)), small)
+    return b.bitcast(b.or_(magnitude, b.shl(b.and_(bits, I32(0x8000)), I32(16))), F32)
+
+
+def keep_key(f: Operation) -> None:
+    b = f.b
+    at = f.register("at")
+    channel, slot = b.srem(at, I64(CHANNELS)), b.sdiv(at, I64(CHANNELS))
+    offset = b.add(b.mul(channel, f["channel_step"]), b.mul(slot, f["slot_step"]))
+    base = f.at(_cache(f), offset)
+    source, size = f.vector("src"), f["head_dim"]
+
+    def head(index: Value, _: object) -> None:
+        here, there = f.element(source, b.mul(index, size)), f.at(base, b.mul(index, f["head_step"]))
+        f.groups(size, lambda g, _: g.store(there, g.load(here)))
+
+    f.loop(f["heads"], head)
+    _mark_written(f, at)
+
+
+def keep_value(f: Operation) -> None:
+    b = f.b
+    at = f.register("at")
+    base = f.element(_cache(f), at)
+    source, size = f.vector("src"), f["head_dim"]
+
+    def head(index: Value, _: object) -> None:
+        here, there = f.element(source, b.mul(index, size)), f.at(base, b.mul(index, f["head_step"]))
+
+        def element(row: Value, _: object) -> None:
+            channel, slot = b.srem(row, I64(CHANNELS)), b.sdiv(row, I64(CHANNELS))
+            offset = b.add(b.mul(channel, f["channel_step"]), b.mul(slot, f["slot_step"]))
+            b.store(f.load(here, row, F32), f.at(there, offset))
+
+        f.loop(size, element)
+
+    f.loop(f["heads"], head)
+    _mark_written(f, at)
+
+
+def _cache(f: Operation) -> Value:
+    return f.at(f.address("base"), f.b.mul(f.device, f["base_device"]))
+
+
+def _mark_written(f: Operation, at: Value) -> None:
+    """Device 0 does it for all: the flags are shared."""
+    flags = f.element(f.address("written"), at, I8)
+    with f.when(f.b.icmp_signed("==", f.device, I64(0))):
+        f.loop(f["heads"], lambda index, _: f.b.store(I8(1), f.at(flags, f.b.mul(index, f["written_step"]))) and None)
+    f.end()
+
+
+def gather(f: Operation) -> None:
+    b = f.b
+    length = f["length"]
+    lane = f.at(f.address("src"), b.mul(f.lane, f["src_lane"]))
+    result = f.vector("dst")
+
+    def source(index: Value, _: object) -> None:
+        here = f.at(lane, b.mul(index, f["src_device"]))
+        there = f.element(result, b.mul(index, length))
+        f.groups(length, lambda g, _: g.store(there, g.load(here)))
+
+    f.loop(f["sources"], source)
+    f.end()
