@@ -7,6 +7,7 @@
 #   torture      inject every kind of fault, print what came of it (15 minutes)
 #   bench        measure time and memory, write docs/performance.md
 #   screenshots  redraw screenshots/
+#   tour         walk through every screen in tmux, at 80x24 and 200x50
 #   docs         regenerate docs/isa.md from the instruction table
 #   clean        remove .venv and every cache
 
@@ -45,7 +46,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m bench $(ARGS)
 
 screenshots: $(VENV)/.installed-dev
-	$(BIN)/python scripts/screenshots.py $(ARGS)
+	$(BIN)/python -m scripts.screenshots $(ARGS)
+
+tour: $(VENV)/.installed
+	$(BIN)/python -m scripts.tour $(ARGS)
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m compiler.isa.docs > docs/isa.md.new

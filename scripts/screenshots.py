@@ -1,6 +1,6 @@
 """Draws screenshots/*.svg and *.png: the real app on the demo model, compiled on the spot.
 
-`python scripts/screenshots.py [--size 100x30] [--out screenshots]`. PNGs need resvg_py and a
+`python -m scripts.screenshots [--size 100x30] [--out screenshots]`. PNGs need resvg_py and a
 monospaced font on the machine; without either only the SVGs are written, and a line says so.
 """
 
@@ -11,17 +11,16 @@ import asyncio
 import re
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
 from textual.pilot import Pilot
 
 from compiler.cli.main import main as compile_cli
-from compiler.demo import DEMO_MODEL_ID, DEMO_PROMPTS
+from compiler.demo import DEMO_MODEL_ID
 from hyperdex_tui.app import HyperDexApp
-from hyperdex_tui.screens.generate import GenerateScreen
-from hyperdex_tui.screens.run import RunScreen
+from scripts.tour import STOPS, Stop
 
 FONTS = (
     ("Fira Code", "FiraCode-Regular.ttf", "FiraCode-Bold.ttf"),
@@ -31,60 +30,31 @@ FONTS = (
 """Family name, regular and bold file."""
 
 FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts", "/Library/Fonts")
-PATIENCE_S = 60.0
-
-Step = Callable[[Pilot[None]], Awaitable[None]]
+PATIENCE_S = 120.0
 
 
-async def press(pilot: Pilot[None], *keys: str) -> None:
-    """Press keys and let the screen settle."""
-    await pilot.press(*keys)
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause(0.3)
-
-
-async def until(pilot: Pilot[None], done: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[None], done: Callable[[], bool], name: str) -> None:
     """Wait for something a child process brings about."""
     for _ in range(int(PATIENCE_S / 0.1)):
         if done():
             break
         await pilot.pause(0.1)
     else:
-        raise SystemExit("screenshots: the app did not get there in time")
+        raise SystemExit(f"screenshots: {name} did not come in time")
     await pilot.pause(0.3)
 
 
-def _compile_ended(pilot: Pilot[None]) -> bool:
-    screen = pilot.app.screen
-    return isinstance(screen, RunScreen) and screen.progress.ended
+async def go(pilot: Pilot[None], stop: Stop) -> None:
+    """Go to one stop of the tour."""
+    for key in stop.keys:
+        await pilot.press(key)
+        await pilot.pause(0.05)
+    await until(pilot, lambda: all(text in shown(pilot) for text in stop.shows), stop.name)
 
 
-async def tour(pilot: Pilot[None], shoot: Callable[[str], None]) -> None:
-    """Every screen in the order in which a person meets them."""
-    await press(pilot)
-    shoot("models")
-    await press(pilot, "c", "right")
-    shoot("compile")
-    await pilot.press("enter")
-    await until(pilot, lambda: _compile_ended(pilot))
-    shoot("run")
-    await press(pilot, "i", "right_square_bracket", "j", "j", "j")
-    shoot("instructions")
-    await press(pilot, "enter")
-    shoot("memory")
-    await press(pilot, "p")
-    await pilot.press(*(_key(char) for char in DEMO_PROMPTS[2][0]), "enter")
-    screen = pilot.app.screen
-    assert isinstance(screen, GenerateScreen)
-    await until(pilot, lambda: screen.idle)
-    shoot("generate")
-    await press(pilot, "escape", "question_mark")
-    shoot("help")
-
-
-def _key(char: str) -> str:
-    names = {" ": "space", ".": "full_stop", "?": "question_mark", "+": "plus", "=": "equals_sign", ",": "comma"}
-    return names.get(char, char)
+def shown(pilot: Pilot[None]) -> str:
+    """The screen as text."""
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
 
 
 def stable(svg: str) -> str:
@@ -121,9 +91,8 @@ async def draw(out: Path, size: tuple[int, int], prefix: Path) -> list[Path]:
     app = HyperDexApp(prefix, state_file=prefix / "state.json")
     written: list[Path] = []
 
-    def shoot(name: str) -> None:
-        strips = app.screen._compositor.render_strips()
-        wrong = [strip.text.strip() for strip in strips if "✗" in strip.text]
+    def shoot(pilot: Pilot[None], name: str) -> None:
+        wrong = [row.strip() for row in shown(pilot).splitlines() if "✗" in row]
         if wrong:
             raise SystemExit(f"screenshots: {name} shows an error: {wrong[0]}")
         path = out / f"{name}.svg"
@@ -131,7 +100,9 @@ async def draw(out: Path, size: tuple[int, int], prefix: Path) -> list[Path]:
         written.append(path)
 
     async with app.run_test(size=size) as pilot:
-        await tour(pilot, shoot)
+        for stop in STOPS:
+            await go(pilot, stop)
+            shoot(pilot, stop.name)
     return written
 
 
