@@ -44,7 +44,7 @@ def share_lines(row: FitRow, width: int) -> list[Line]:
         (" W ", "kind-weight"),
         f" weights {bytes_text(weights)}  ",
         (" K ", "kind-key"),
-        f" caches {bytes_text(rest)}  ",
+        f" caches and host {bytes_text(rest)}  ",
         (f"{total}, {percent_text(row.total_bytes, row.capacity_bytes)}", "bad" if over else "strong"),
     )
     return [bar, legend]
