@@ -91,7 +91,13 @@ def read_rope(
         raise UnsupportedModelError(
             f"config.json: {rotary_dim} rotary elements per head; it must be even and at least 2"
         )
+    if kind == "dynamic" and rotary_dim < 4:
+        raise UnsupportedModelError(f"config.json: {rotary_dim} rotary elements per head; rope_type dynamic needs 4")
+    if kind == "yarn" and theta <= 1.0:
+        raise UnsupportedModelError(f"config.json: rope_theta is {theta:g}; rope_type yarn needs more than 1")
     original = _original(config, table, max_positions, nested is not None)
+    if kind == "longrope" and original < 2:
+        raise UnsupportedModelError("config.json: original_max_position_embeddings is 1; rope_type longrope needs 2")
     factor = 1.0
     if kind in ("linear", "dynamic", "llama3"):
         factor = _number(table, "factor", None, 1e-6, 1e6)

@@ -113,7 +113,8 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
         UnsupportedModelError: unknown, remote-code or quantised; names what is supported.
     """
     name = config.architecture
-    quantisation = config.table("quantization_config")
+    text = CheckpointConfig(config.table("text_config"))
+    quantisation = config.table("quantization_config") or text.table("quantization_config")
     if quantisation:
         method = str(quantisation.get("quant_method", "unknown"))[:40]
         raise UnsupportedModelError(
@@ -123,10 +124,10 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
     for architecture in SUPPORTED:
         if architecture.name == name:
             return architecture
-    text = CheckpointConfig(config.table("text_config")).fields.get("model_type")
-    if text is not None:
+    kind = text.fields.get("model_type")
+    if kind is not None:
         raise UnsupportedModelError(
-            f"architecture {name[:80]!r} is not supported: it wraps a language model of type {str(text)[:40]!r}",
+            f"architecture {name[:80]!r} is not supported: it wraps a language model of type {str(kind)[:40]!r}",
             "use a checkpoint of the language model alone",
         )
     known = ", ".join(architecture.name for architecture in SUPPORTED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures.family import GROUPED, ROPES, Architecture, llama_like, read_heads, rms, with_layers
 from compiler.graph.blocks import HeadNorm
 from compiler.graph.decoder import Decoder
@@ -27,6 +28,8 @@ def _fixed_base(config: CheckpointConfig) -> CheckpointConfig:
     if table.fields.get("rope_type", table.fields.get("type")) != "dynamic" or not table.fields.get("alpha"):
         return config
     width = read_heads(config, grouped=True).head_dim
+    if width < 4:
+        raise UnsupportedModelError(f"config.json: head_dim is {width}; rope_type dynamic needs 4")
     theta = table.number("rope_theta", 1.0, 1e12, config.number("rope_theta", 1.0, 1e12, 10000.0))
     base = theta * table.number("alpha", 1e-3, 1e6) ** (width / (width - 2))
     return CheckpointConfig(

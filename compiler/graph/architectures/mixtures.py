@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
-from compiler.graph.architectures.family import read_act
+from compiler.graph.architectures.family import read_act, read_layers
 from compiler.graph.experts import Experts
 
 EXPERT_LIMIT = 512
 CHOSEN_LIMIT = 16
+TOTAL_LIMIT = 1 << 15
+"""Experts of all layers; the largest models known have some 25 000."""
 
 
 def read_experts(config: CheckpointConfig, inner: str, normalised: bool, act: str = "silu") -> Experts:
@@ -23,4 +25,10 @@ def read_experts(config: CheckpointConfig, inner: str, normalised: bool, act: st
     chosen = config.integer("num_experts_per_tok", 1, CHOSEN_LIMIT)
     if chosen > count:
         raise UnsupportedModelError(f"config.json: num_experts_per_tok is {chosen}; it must be at most {name} {count}")
+    layers = read_layers(config)
+    if layers * count > TOTAL_LIMIT:
+        raise UnsupportedModelError(
+            f"config.json: {name} {count} times num_hidden_layers {layers} is {layers * count}; it must be at most "
+            f"{TOTAL_LIMIT}"
+        )
     return Experts(count, chosen, config.integer(inner), read_act(config, "hidden_act", act), normalised)
