@@ -15,10 +15,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from compiler.isa.tables import ActivationTable
+if TYPE_CHECKING:
+    from compiler.isa.tables import ActivationTable
 
 Function = Callable[[float], float]
 
@@ -144,6 +144,10 @@ def _smooth(name: str) -> _Smooth:
 @cache
 def activation_table(name: str) -> ActivationTable:
     """The table of an activation; KeyError when there is none of that name."""
+    import numpy as np
+
+    from compiler.isa.tables import ActivationTable
+
     stem, *numbers = name.split(":")
     if stem == "relu":
         return ActivationTable(0.0, 1.0, 0.0, 0.0, 1.0, 0.0, np.array([[0, 1, 0, 0]], dtype=np.float32))
@@ -165,6 +169,10 @@ def activation_table(name: str) -> ActivationTable:
 
 def _clip_table(limit: float, plus: float) -> ActivationTable:
     """Segments of x itself between -limit and limit, as many as help: each adds at most half a unit of its start."""
+    import numpy as np
+
+    from compiler.isa.tables import ActivationTable
+
     width = clip_width(limit)
     assert width
     starts = np.arange(-limit, limit, width)

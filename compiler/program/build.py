@@ -13,8 +13,6 @@ from compiler.mapping.plan import Mapping
 from compiler.program.allocate import Placement, place_buffers, resolve
 from compiler.program.lower import lower
 from compiler.program.schedule import Overlap
-from compiler.program.verify import verify_allocation, verify_program
-from compiler.program.verify_order import verify_order
 from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
 
@@ -58,6 +56,9 @@ def build_program(
         CapacityError: the values alive at one time exceed the LMU.
         VerificationError: the program is illegal, which is our mistake.
     """
+    from compiler.program.verify import verify_allocation, verify_program
+    from compiler.program.verify_order import verify_order
+
     lowered = lower(graph, mapping)
     virtual, placement, overlap = order(lowered, lmu_elements, rules, overlap)
     allocation = resolve(virtual, placement)

@@ -46,10 +46,11 @@ class CostModel:
     def cycles(self, chunks: Chunks, overlap: Overlap) -> float:
         """Predicted cycles of one token; infinite where the LMU is too small."""
         program = overlap.run(self.programs.with_chunks(chunks), self.rules)
-        try:
-            place_buffers(program, self.lmu_elements)
-        except CapacityError:
-            return math.inf
+        if sum(buffer.elements for buffer in program.buffers) > self.lmu_elements:
+            try:
+                place_buffers(program, self.lmu_elements)
+            except CapacityError:
+                return math.inf
         return predict_token(program.instructions, program.labels, self.rules, self.tokens - 1).cycles
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from compiler.graph.ir import Node, Spread
 from compiler.mapping.plan import cache_region_name
 from compiler.memory_map import Region
 from compiler.program.emitter import Emitter
 from compiler.program.rules_dense import elementwise
 from compiler.program.virtual import Buffer, Register, Slot, Virtual
-from compiler.rounding import round_to
 
 
 def write_cache(e: Emitter, node: Node) -> None:
@@ -41,6 +38,10 @@ def scale(e: Emitter, node: Node) -> None:
         return  # with the attend node at the end of its chain
     factor = node.number("scale")
     if node.integer("rounded"):
+        import numpy as np
+
+        from compiler.rounding import round_to
+
         factor = float(round_to(np.full(1, factor, np.float32), e.dtype)[0])
     elementwise(e, node, "vscale", scale=factor)
 

@@ -13,7 +13,6 @@ from compiler.graph.architectures.family import HEAD_LIMIT, ROPES, Architecture,
 from compiler.graph.blocks import Attention, FeedForward, Fused
 from compiler.graph.decoder import Decoder, Layer
 from compiler.graph.ir import Heads
-from compiler.rounding import round_to
 
 
 def falcon(config: CheckpointConfig) -> Decoder:
@@ -66,6 +65,8 @@ def _layer(config: CheckpointConfig, block: Attention, network: FeedForward, new
 def _alibi(heads: int) -> Alibi:
     """Slopes, and what they are multiplied by, are rounded to bfloat16."""
     import numpy as np
+
+    from compiler.rounding import round_to
 
     rounded = round_to(np.array(bloom_slopes(heads), dtype=np.float32), BFLOAT16)
     return Alibi(tuple(float(slope) for slope in rounded), bfloat16=True)
