@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from compiler.dtypes import FLOAT16, FLOAT32, DType
 from compiler.emulator.machine import Machine
 from compiler.isa.encode import encode_program
 from compiler.isa.host import HostLayout
+from compiler.isa.spec import INSTRUCTION_BYTES
 from compiler.isa.tables import ActivationTable
 from compiler.isa.text import parse_program
 from compiler.memory_map import CHANNELS, MemoryMap, Region
@@ -122,7 +124,11 @@ class Bench:
             **common,
         )
         words = program if isinstance(program, bytes) else encode_program(parse_program(program))
-        write_inst_build(inst_dir, inst, words, self.tables, self.debug)
+        count = len(words) // INSTRUCTION_BYTES
+        nodes = (*self.debug.instruction_nodes, *(-1,) * (count - len(self.debug.instruction_nodes)))
+        regions = (*self.debug.regions, *("",) * (count - len(self.debug.regions)))
+        debug = replace(self.debug, instruction_nodes=nodes, regions=regions)
+        write_inst_build(inst_dir, inst, words, self.tables, debug)
         return open_build(param_dir, inst_dir, verify=True)
 
     def machine(self, program: str | bytes) -> Machine:
