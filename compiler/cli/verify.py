@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its name, whether the build passed, and what was looked at or found."""
+    """One check: its name, whether the build passed, what was looked at or found, and the instruction at fault or -1."""
 
     name: str
     passed: bool
     detail: str
+    pc: int = -1
 
 
 @click.command(name="verify")

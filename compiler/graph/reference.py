@@ -7,7 +7,7 @@ refers to: float32 inside an op, one rounding to the build's dtype per output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,18 +32,17 @@ class ReferenceExecutor:
         load: a parameter of the graph by name, as float32 in its own shape.
         dtype: to which every value and parameter is rounded.
         max_length: rows of generated tables.
+        keep: hold all parameters; else each is loaded whenever it is used, and memory for the largest is enough.
     """
 
-    def __init__(self, graph: Graph, load: LoadTensor, dtype: DType, max_length: int) -> None:
+    def __init__(self, graph: Graph, load: LoadTensor, dtype: DType, max_length: int, *, keep: bool = True) -> None:
         self._graph = graph
         self._dtype = dtype
         self._keys: dict[int, list[Array]] = {}
         self._values: dict[int, list[Array]] = {}
-        self._parameters: dict[str, Array] = {}
-        for parameter in graph.parameters:
-            table = parameter.generated
-            values = load(parameter.name) if table is None else generated_table(table, max_length)
-            self._parameters[parameter.name] = round_to(values, dtype)
+        self._load = load
+        self._max_length = max_length
+        self._kept = {each.name: self._loaded(each.name) for each in graph.parameters} if keep else {}
         self.trace: dict[str, Array] = {}
 
     def step(self, token: int, position: int) -> Array:
@@ -53,12 +52,26 @@ class ReferenceExecutor:
             if node.op == "sample":
                 return self.trace[node.inputs[0]].reshape(-1)
             inputs = [self.trace[name] for name in node.inputs]
-            for name, result in zip(node.outputs, self._run(node, inputs, token, position), strict=True):
-                self.trace[name] = round_to(np.asarray(result, np.float32), self._dtype)
+            self.trace |= zip(node.outputs, self.evaluate(node, inputs, token, position), strict=True)
         raise AssertionError("a verified graph ends in sample")
 
+    def evaluate(self, node: Node, inputs: list[Array], token: int, position: int) -> list[Array]:
+        """The outputs of one node for inputs from anywhere; caches remember what it writes to them."""
+        results = self._run(node, inputs, token, position)
+        return [round_to(np.asarray(result, np.float32), self._dtype) for result in results]
+
+    def parameter(self, name: str) -> Array:
+        """A parameter, rounded."""
+        kept = self._kept.get(name)
+        return self._loaded(name) if kept is None else kept
+
+    def _loaded(self, name: str) -> Array:
+        table = self._graph.parameter(name).generated
+        values = self._load(name) if table is None else generated_table(table, self._max_length)
+        return round_to(values, self._dtype)
+
     def _run(self, node: Node, inputs: list[Array], token: int, position: int) -> list[Array]:
-        parameters = {role: self._parameters[name] for role, name in node.parameters}
+        parameters = _Parameters(self, dict(node.parameters))
         layer, heads = node.integer("layer"), self._graph.heads
         group = heads.num_attention_heads // heads.num_key_value_heads
         match node.op:
@@ -137,6 +150,26 @@ class ReferenceExecutor:
         if node.integer("rotary_dim"):
             result = _rope(node, result, inputs[1], self._graph.heads.head_dim)
         return activation_table(node.text("act")).evaluate(result) if node.text("act") else result
+
+
+class _Parameters(Mapping[str, Array]):
+    """The parameters of a node by role, each taken when it is asked for."""
+
+    def __init__(self, executor: ReferenceExecutor, names: Mapping[str, str]) -> None:
+        self._executor = executor
+        self._names = names
+
+    def __getitem__(self, role: str) -> Array:
+        return self._executor.parameter(self._names[role])
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _dot(matrix: Array, vector: Array) -> Array:

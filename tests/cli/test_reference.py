@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.artifacts.reader import open_build
 from compiler.cli.reference import Comparison, compare_with_transformers, reference_checks
 from compiler.cli.verify import verify_build
 from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.header import HEADER_BYTES
+from compiler.isa.encode import decode, encode, instruction
+from compiler.isa.spec import INSTRUCTION_BYTES
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import ModelFolder, Workspace
+from tests.oracle.checkpoints import RECIPES, write_checkpoint
 from tests.sealed import sealed
 
 
@@ -70,7 +74,71 @@ def test_a_damaged_weight_is_named(tmp_path: Path, tensor: str) -> None:
     assert outcome.diverged is not None
     assert tensor in outcome.diverged.what
     assert "mm " in outcome.diverged.what
-    assert not all(passed for _, passed, _ in reference_checks(folder, build))
+    assert not all(passed for _, passed, *_ in reference_checks(folder, build))
+
+
+def change_instruction(folder: ModelFolder, build: str, pc: int, **operands: float) -> None:
+    """Put other operands into one instruction, and make every hash right again."""
+    inst = folder.inst(build)
+    path = inst / "inst_1fpga.bin"
+    content = bytearray(path.read_bytes())
+    at = HEADER_BYTES + pc * INSTRUCTION_BYTES
+    found = decode(content[at : at + INSTRUCTION_BYTES])
+    values = {each.name: value for each, value in zip(found.spec.operands, found.values, strict=True)}
+    content[at : at + INSTRUCTION_BYTES] = encode(instruction(found.mnemonic, **{**values, **operands}))
+    path.write_bytes(content)
+    manifest = json.loads((inst / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["name"] == path.name:
+            entry["sha256"] = hashlib.sha256(content).hexdigest()
+    (inst / "manifest.json").write_bytes(sealed(manifest))
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "which", "operands", "names"),
+    [
+        ("add.rmsnorm", 3, {"eps": 4.0}, ("add.rmsnorm",)),
+        ("softmax", 6, {"scale": 0.5}, ("layers.1.self_attn",)),
+        ("rmsnorm", 0, {"eps": 9.0}, ("rmsnorm", "layers.0.input_layernorm")),
+    ],
+)
+def test_a_wrong_instruction_is_the_first_that_is_named(
+    tmp_path: Path, mnemonic: str, which: int, operands: dict[str, float], names: tuple[str, ...]
+) -> None:
+    folder, name = build_demo(tmp_path)
+    build = open_build(folder.param(name), folder.inst(name))
+    program = [decode(word.tobytes()) for word in build.program_words.astype("<i4")]
+    pc = [at for at, each in enumerate(program) if each.mnemonic == mnemonic][which]
+    change_instruction(folder, name, pc, **operands)
+    outcome = compare_with_transformers(folder, name)
+    assert outcome.diverged is not None
+    assert all(each in outcome.diverged.what for each in names)
+    assert outcome.diverged.pc == pc or mnemonic == "softmax"
+
+
+FAMILIES = ("falcon-alibi", "gemma2", "granitemoe", "gpt2", "bloom", "gpt-oss")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each.name, marks=[] if each.name in FAMILIES else pytest.mark.slow) for each in RECIPES]
+)
+def test_a_sound_build_of_every_family_agrees_and_a_damaged_weight_is_named(tmp_path: Path, name: str) -> None:
+    recipe = next(each for each in RECIPES if each.name == name)
+    workspace = Workspace(tmp_path)
+    folder = workspace.model(f"test/{name}")
+    write_checkpoint(recipe, folder.ckpt)
+    if (folder.ckpt.with_name("twin")).exists():
+        pytest.skip("transformers reads it under another name")
+    build = compile_model(workspace, folder.model_id, CompileOptions(offline=True, max_length=32), lambda _record: None)
+    outcome = compare_with_transformers(folder, build)
+    assert outcome.diverged is None
+    assert all(each.passed for each in outcome.layers), [each for each in outcome.layers if not each.passed]
+    regions = open_build(folder.param(build), folder.inst(build)).memory_map.regions
+    region = next(each for each in regions if each.kind == "weight" and each.source.layer == 1 and each.rows > 5)
+    damage(folder, build, region.name, row=5, col=3)
+    outcome = compare_with_transformers(folder, build)
+    assert outcome.diverged is not None
+    assert str(region.source) in outcome.diverged.what
 
 
 def test_what_is_not_a_number_is_no_agreement() -> None:
