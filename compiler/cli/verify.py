@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its name, whether the build passed, what was looked at or found, and the instruction at fault or -1."""
+    """One check: its name, whether the build passed, what was looked at or found, the instruction at fault or -1."""
 
     name: str
     passed: bool
