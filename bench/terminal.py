@@ -75,8 +75,9 @@ class Terminal:
     def enter(self, key: str, text: str) -> None:
         """Open a prompt with `key`, replace what stands in it, and confirm."""
         self.repaint(key, 0.3)
-        self.press("\x15" + text)
-        self.read(0.3)
+        for part in ("\x15", text):
+            self.press(part)
+            self.read(0.3)
         self.press("\r")
 
     def wait_for(self, text: str) -> float:
