@@ -168,6 +168,7 @@ KEYS: tuple[Key, ...] = (
     Key("machine", "5", "view(5)", "", "View: tokens and their candidates"),
     Key("machine", "6", "view(6)", "", "View: breakpoints"),
     Key("machine", "7", "view(7)", "", "View: counters: ms/token, bandwidth, energy, stalls"),
+    Key("machine", "V", "compare", "", "Compare with transformers; goes to the first instruction that differs"),
     Key("machine", "i", "instructions", "", "The instruction under the cursor in the whole program"),
     Key("machine", "m", "memory", "", "Memory map of the build"),
     Key("machine", "p", "prompt", "", "Generate tokens with the emulator"),

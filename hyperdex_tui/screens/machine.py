@@ -16,6 +16,7 @@ from compiler.errors import HyperDexError
 from hyperdex_tui.backend.emulator import STOP_S, Emulator
 from hyperdex_tui.backend.machine import Machine
 from hyperdex_tui.backend.program import Program, open_program
+from hyperdex_tui.backend.verification import compare_with_transformers, verify_command
 from hyperdex_tui.formatting import wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenInstructions, OpenMemory, OpenTimeline, RowChosen
@@ -47,6 +48,7 @@ class MachineScreen(AppScreen):
         self._machine = Machine(emulator, self._changed)
         self._program: Program | None = None
         self._lmu_at = 0
+        self._comparing = False
         self._hbm_at = ("", 0, 0, 0)
 
     def compose_body(self) -> ComposeResult:
@@ -345,6 +347,31 @@ class MachineScreen(AppScreen):
             self.action_break_here()
         elif isinstance(event.rows, MachineView) and event.rows.breakpoint:
             self._do("delete", number=event.rows.breakpoint)
+
+    def action_compare(self) -> None:
+        """Hold the build against transformers, in a process of its own; a wrong instruction is gone to."""
+        if self._comparing:
+            self.say("the comparison with transformers goes on")
+            return
+        self._comparing = True
+        self.note("comparing with transformers …")
+        self.run_worker(self._compare(), group="compare")
+
+    async def _compare(self) -> None:
+        prefix = self._folder.parents[2 + self.model_id.count("/")]
+        try:
+            verdict = await compare_with_transformers(verify_command(prefix, self.model_id, self.build))
+        except HyperDexError as error:
+            self.note("comparison failed")
+            self.say(str(error), "error")
+            return
+        finally:
+            self._comparing = False
+        if verdict.pc >= 0:
+            self.query_one(MachineListing).move_to(verdict.pc)
+        where = f"differs first at pc {verdict.pc}" if verdict.pc >= 0 else "differs"
+        self.note("agrees with transformers" if verdict.passed else f"{where} from transformers")
+        self.say(verdict.text, "information" if verdict.passed else "error")
 
     # other screens
 

@@ -242,3 +242,33 @@ async def test_hostile_text_of_a_child_is_harmless(make_app: MakeApp, built: Mod
         screen._changed()
         await press(pilot, "6")
         assert_harmless(text(app))
+
+
+@pytest.mark.slow
+async def test_the_comparison_with_transformers_goes_to_the_wrong_instruction(
+    make_app: MakeApp, demo: ModelFolder
+) -> None:
+    from tests.cli.test_reference import damage
+
+    tensor = "model.layers.1.mlp.down_proj.weight"
+    damage(demo, DEMO[1], tensor, row=5, col=3)
+    app = make_app()
+    async with app.run_test(size=(160, 30), notifications=True) as pilot:
+        screen = await open_machine(app, pilot)
+        await press(pilot, "V")
+        await until(pilot, lambda: "differs first at pc" in rows(app)[0], 60)
+        assert any("▶" in row and "mlp.down_proj.weight" in row and "mm " in row for row in rows(app))
+        assert not screen._comparing
+
+
+async def test_a_comparison_that_cannot_be_made_says_why(make_app: MakeApp, built: ModelFolder) -> None:
+    from compiler.errors import HyperDexError
+    from hyperdex_tui.backend.verification import compare_with_transformers
+
+    with pytest.raises(HyperDexError, match=r"^no luck$"):
+        await compare_with_transformers([sys.executable, "-c", "import sys; sys.exit('hyperdex: error: no luck')"])
+    with pytest.raises(HyperDexError, match=r"exit code 0"):
+        await compare_with_transformers([sys.executable, "-c", "print([])"])
+    program = 'print(\'{"checks": [{"name": "a", "passed": false, "detail": "\\\\u001b[1mx", "pc": 7}]}\')'
+    verdict = await compare_with_transformers([sys.executable, "-c", program])
+    assert (verdict.passed, verdict.pc, verdict.text) == (False, 7, "a: \\x1b[1mx")
