@@ -46,6 +46,7 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         """Open the program in a thread."""
         self.query_one(InstructionDetail).set_class(self.app.size.height >= _TALL_FROM, "tall")
         self.rows.cycles = self.query_one(InstructionDetail).cycles = self._cycles
+        self.rows.follower = self._show_detail
         self.run_worker(self._open(), group="open")
 
     async def _open(self) -> None:
@@ -76,7 +77,7 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
             return
         row = self.rows.current
         self._edges = {}
-        self.query_one(InstructionDetail).show_row(self._listing.program, row)
+        self._show_detail()
         if self._search and not self._filter:
             self._count_rows()
         if self._rest is not None:
@@ -84,6 +85,11 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
             self._rest = None
         if row is not None and row.pc >= 0:
             self._rest = asyncio.get_running_loop().call_later(_REST_SECONDS, self._rested, row.pc)
+
+    def _show_detail(self) -> None:
+        row = self.rows.current
+        if self._listing is not None and row != self.query_one(InstructionDetail).shown:
+            self.query_one(InstructionDetail).show_row(self._listing.program, row)
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter."""

@@ -35,6 +35,11 @@ class InstructionDetail(Pane):
         self._is_complete = True
         self.cycles: Cycles = lambda pc: None
 
+    @property
+    def shown(self) -> Row | None:
+        """The row it shows."""
+        return self._row
+
     def show_row(self, program: Program, row: Row | None) -> None:
         """Show an instruction or a section."""
         self._program, self._row, self._edges, self._extra = program, row, {}, []

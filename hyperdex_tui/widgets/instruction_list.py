@@ -88,6 +88,11 @@ class InstructionList(RowList):
         self.marks = Marks()
         self.chosen: tuple[str, ...] = DEFAULT_COLUMNS
         self.cycles: Cycles = lambda pc: None
+        self.follower: Callable[[], None] = lambda: None
+
+    def follow(self) -> None:
+        """The detail pane shows the row in the frame in which the cursor gets there."""
+        self.follower()
 
     def show(self, listing: Listing, pc: int) -> None:
         """Show a listing with the cursor on `pc`."""

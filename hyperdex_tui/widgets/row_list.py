@@ -38,6 +38,9 @@ class RowList(Painted, can_focus=True):
         self.top = 0
         self._anchor = -1
 
+    def follow(self) -> None:
+        """The cursor is on another row: for what should change in the same frame; RowMoved comes one frame later."""
+
     def row_count(self) -> int:
         """Rows in the list."""
         raise NotImplementedError
@@ -110,6 +113,7 @@ class RowList(Painted, can_focus=True):
         if index == self.cursor:
             return
         before, self.cursor = self.cursor, index
+        self.follow()
         head = self._head_rows
         if self._keep_in_sight():
             self.refresh(Region(0, head, self.size.width, self.size.height - head))
