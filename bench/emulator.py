@@ -1,6 +1,6 @@
 """Decoding on the emulator against transformers' `generate`: the same checkpoint, the same dtype, in turn.
 
-OPT-1.3B's shape with made-up weights, and the bundled demo model. Both sides
+The shapes of OPT-1.3B and Llama-3.2-1B with made-up weights, and the bundled demo model. Both sides
 run in their own process with THREADS threads; the prompt is given as ids.
 """
 
@@ -13,15 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.measure import Row, median, run_child
-from bench.shapes import OPT_1_3B, write_checkpoint
+from bench.shapes import LLAMA_1B, OPT_1_3B, Shape, write_checkpoint
 
 ROUNDS = 3
 PROMPT_TOKENS = 33
 NEW_TOKENS = 10
 THREADS = 2
-SHAPE_MODEL = "bench/opt-1.3b"
 DECODE_RATIOS = {"bfloat16": 1.2, "float32": 1.2, "float16": 1.0}
 DEMO_RATIO = 3.0
+BANDWIDTH_SHARE = 0.8
 PREFILL_RATIO = 0.8
 SPREAD_RATIO = 0.85
 FIRST_TOKEN_LIMIT_S = 2.0
@@ -70,6 +70,19 @@ given, *seen = times.seen
 print(json.dumps({"prefill": seen[0] - given, "decode": (len(seen) - 1) / (seen[-1] - seen[0])}))
 """
 
+_READ = """
+import sys, time
+import torch
+torch.set_num_threads(int(sys.argv[1]))
+block = torch.ones(1 << 28)
+times = []
+for _ in range(7):
+    began = time.perf_counter()
+    block.sum()
+    times.append(time.perf_counter() - began)
+print(4 * block.numel() / min(times))
+"""
+
 Sample = dict[str, float]
 
 
@@ -77,32 +90,36 @@ def measure() -> list[Row]:
     """Decode, prefill, load and memory rows."""
     with TemporaryDirectory(prefix="hyperdex-bench-") as folder:
         prefix = Path(folder)
-        return [*_shape_rows(prefix), *_demo_rows(prefix)]
+        shapes = (("OPT-1.3B", OPT_1_3B), ("Llama-3.2-1B", LLAMA_1B))
+        return [*(row for title, shape in shapes for row in _shape_rows(prefix, title, shape)), *_demo_rows(prefix)]
 
 
-def _shape_rows(prefix: Path) -> list[Row]:
+def _shape_rows(prefix: Path, title: str, shape: Shape) -> list[Row]:
     from compiler.workspace import Workspace
 
-    ckpt = Workspace(prefix).model(SHAPE_MODEL).ckpt
-    write_checkpoint(OPT_1_3B, ckpt)
+    model = f"bench/{shape.name}"
+    folder = Workspace(prefix).model(model)
+    ckpt = folder.ckpt
+    write_checkpoint(shape, ckpt)
     rows: list[Row] = []
     for dtype, limit in DECODE_RATIOS.items():
-        build = _compile(prefix, SHAPE_MODEL, 1, dtype)
+        build = _compile(prefix, model, 1, dtype)
         ours, theirs = _in_turn(
             [
-                lambda build=build: _ours(prefix, SHAPE_MODEL, build, PROMPT_TOKENS, NEW_TOKENS),  # type: ignore[misc]
+                lambda build=build: _ours(prefix, model, build, PROMPT_TOKENS, NEW_TOKENS),  # type: ignore[misc]
                 lambda dtype=dtype: _theirs(ckpt, dtype, PROMPT_TOKENS, NEW_TOKENS),  # type: ignore[misc]
             ]
         )
-        rows.append(_ratio(f"OPT-1.3B shape, {dtype}: decode", "decode", ours, theirs, limit))
+        rows.append(_ratio(f"{title} shape, {dtype}: decode", "decode", ours, theirs, limit))
+        rows.append(_share(f"{title} shape, {dtype}", ours, folder.param(build)))
         rows.append(
             _speed(
-                f"OPT-1.3B shape, {dtype}: prompt of {PROMPT_TOKENS} tokens", ours, theirs, PROMPT_TOKENS, PREFILL_RATIO
+                f"{title} shape, {dtype}: prompt of {PROMPT_TOKENS} tokens", ours, theirs, PROMPT_TOKENS, PREFILL_RATIO
             )
         )
-        if dtype == "bfloat16":
+        if dtype == "bfloat16" and shape is OPT_1_3B:
             rows += _load_rows(ours)
-            rows += _device_rows(prefix, build)
+            rows += _device_rows(prefix, model, build)
     return rows
 
 
@@ -125,6 +142,16 @@ def _demo_rows(prefix: Path) -> list[Row]:
     return rows
 
 
+def _share(name: str, ours: list[Sample], param: Path) -> Row:
+    """How much of the bandwidth that torch reads memory with goes into weights; a token reads them all once."""
+    read_bytes_per_s = float(run_child(["-c", _READ, str(THREADS)], {"OMP_NUM_THREADS": str(THREADS)}).stdout)
+    weight_bytes = sum(file.stat().st_size for file in param.iterdir())
+    used = median([each["decode"] for each in ours]) * weight_bytes
+    share = used / read_bytes_per_s
+    value = f"{share:.0%} ({used / 1e9:.1f} of {read_bytes_per_s / 1e9:.1f} GB/s)"
+    return Row(f"{name}: share of the read bandwidth", value, f"{BANDWIDTH_SHARE:.0%}", share >= BANDWIDTH_SHARE)
+
+
 def _load_rows(ours: list[Sample]) -> list[Row]:
     seconds = median([each["start"] for each in ours])
     peak = max(each["peak"] for each in ours)
@@ -142,11 +169,11 @@ def _load_rows(ours: list[Sample]) -> list[Row]:
     ]
 
 
-def _device_rows(prefix: Path, single: str) -> list[Row]:
+def _device_rows(prefix: Path, model: str, single: str) -> list[Row]:
     """Several devices in one process, and the first token of a short prompt."""
-    builds = [_compile(prefix, SHAPE_MODEL, count, "bfloat16") for count in DEVICE_COUNTS]
+    builds = [_compile(prefix, model, count, "bfloat16") for count in DEVICE_COUNTS]
     one, *many = _in_turn(
-        [lambda build=build: _ours(prefix, SHAPE_MODEL, build, 4, NEW_TOKENS, 1) for build in (single, *builds)]  # type: ignore[misc]
+        [lambda build=build: _ours(prefix, model, build, 4, NEW_TOKENS, 1) for build in (single, *builds)]  # type: ignore[misc]
     )
     seconds = median([each["start"] for each in one])
     rows = [

@@ -88,6 +88,63 @@ class OptShape:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class LlamaShape:
+    """The sizes of one Llama 3.2 model."""
+
+    name: str
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vocab_size: int
+
+    def config(self) -> dict[str, Any]:
+        """Its config.json."""
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "bos_token_id": 1,
+            "dtype": "float16",
+            "eos_token_id": 2,
+            "hidden_act": "silu",
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": 2048,
+            "num_attention_heads": self.num_attention_heads,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_key_value_heads": self.num_key_value_heads,
+            "rms_norm_eps": 1e-05,
+            "rope_theta": 500000.0,
+            "tie_word_embeddings": True,
+            "vocab_size": self.vocab_size,
+        }
+
+    def tensors(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Name and shape of every tensor, in file order."""
+        hidden, inner = self.hidden_size, self.intermediate_size
+        kv = hidden // self.num_attention_heads * self.num_key_value_heads
+        parts: list[tuple[str, tuple[int, ...]]] = [
+            ("input_layernorm", (hidden,)),
+            ("self_attn.q_proj", (hidden, hidden)),
+            ("self_attn.k_proj", (kv, hidden)),
+            ("self_attn.v_proj", (kv, hidden)),
+            ("self_attn.o_proj", (hidden, hidden)),
+            ("post_attention_layernorm", (hidden,)),
+            ("mlp.gate_proj", (inner, hidden)),
+            ("mlp.up_proj", (inner, hidden)),
+            ("mlp.down_proj", (hidden, inner)),
+        ]
+        layers = [
+            (f"model.layers.{layer}.{name}.weight", shape)
+            for layer in range(self.num_hidden_layers)
+            for name, shape in parts
+        ]
+        return [("model.embed_tokens.weight", (self.vocab_size, hidden)), *layers, ("model.norm.weight", (hidden,))]
+
+
+LLAMA_1B = LlamaShape("llama-3.2-1b", 2048, 8192, 16, 32, 8, 128256)
 OPT_1_3B = OptShape("opt-1.3b", 2048, 8192, 24, 32)
 OPT_6_7B = OptShape("opt-6.7b", 4096, 16384, 32, 32)
 OPT_13B = OptShape("opt-13b", 5120, 20480, 40, 40)
