@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -42,12 +43,23 @@ class Answers:
         sys.stdout.buffer.flush()
 
 
+def _end_without(parent: int) -> None:
+    """End with the app even in the middle of a regular expression, which sees signals but no closed input."""
+
+    def look(number: int, frame: object) -> None:
+        if os.getppid() != parent:
+            os._exit(0)
+
+    signal.signal(signal.SIGALRM, look)
+
+
 def main() -> int:
     """Serve until the input ends."""
     from compiler.errors import HyperDexError
     from compiler.quantity import bytes_text
     from hyperdex_tui.backend.inspection.service import Service
 
+    _end_without(os.getppid())
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     answers = Answers()
@@ -58,6 +70,7 @@ def main() -> int:
         answers.write({"error": str(error)})
         return 1
     for line in sys.stdin:
+        signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
         try:
             answer, content = service.answer(json.loads(line), answers.progress)
             answers.write({**answer, "bytes": len(content)}, content)
@@ -65,6 +78,8 @@ def main() -> int:
             answers.write({"error": str(error)})
         except MemoryError:
             answers.write({"error": f"it takes more than {bytes_text(_MEMORY_BYTES)} of memory"})
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
     return 0
 
 
