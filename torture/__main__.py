@@ -51,7 +51,10 @@ def torture(names: list[str], effort: Effort, place: Path | None = None) -> list
         for name in names:
             print(f"injecting {name} ...", file=sys.stderr, flush=True)
             with TemporaryDirectory(prefix="torture-", dir=place) as folder:
-                rows += FAULTS[name](server, Path(folder), effort)
+                found = FAULTS[name](server, Path(folder), effort)
+            injected, broken = sum(row.injected for row in found), sum(len(row.violations) for row in found)
+            print(f"  {injected} faults, {broken} broken promises", file=sys.stderr, flush=True)
+            rows += found
     return rows
 
 
