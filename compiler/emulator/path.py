@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from compiler.emulator.dataflow import Sources, trace_sources
+from compiler.errors import MachineFault
 from compiler.isa.encode import Instruction
 from compiler.isa.host import Word
 from compiler.isa.spec import REGISTER_COUNT, Unit
 from compiler.target.timing import DECIDING
 
-_LENGTH_LIMIT = 10_000_000
 _OPENERS = ("rd.param", "rd.kv")
 UNITS = tuple(Unit)
 
@@ -51,7 +51,11 @@ class Path:
 
 
 def walk_token(instructions: Sequence[Instruction], *, prompt: bool) -> Path:
-    """The path of a token in the middle of a prompt, or of one in the middle of the new tokens."""
+    """The path of a token in the middle of a prompt, or of one in the middle of the new tokens.
+
+    Raises:
+        MachineFault: a turn of the token loop meets an instruction twice, or leaves the program.
+    """
     pcs = _follow(instructions, last_prompt=2 if prompt else 0)
     body = [instructions[pc] for pc in pcs]
     sources = trace_sources(body)
@@ -83,18 +87,25 @@ def _follow(instructions: Sequence[Instruction], last_prompt: int) -> list[int]:
     registers = [0] * REGISTER_COUNT
     loop = _loop_end(instructions)
     turns: list[list[int]] = [[]]
-    pc = steps = 0
-    while steps < _LENGTH_LIMIT:
-        instr = instructions[pc]
+    met: set[int] = set()
+    pc = 0
+    while True:
+        if not 0 <= pc < len(instructions):
+            raise MachineFault(
+                f"pc {pc}: the program ends at {len(instructions)} without hlt; its tokens cannot be timed"
+            )
+        if pc in met:
+            raise MachineFault(f"pc {pc} comes twice in one turn of the token loop; only straight tokens can be timed")
+        met.add(pc)
         turns[-1].append(pc)
-        if instr.mnemonic == "hlt":
+        if instructions[pc].mnemonic == "hlt":
             break
         if pc == loop:
             if len(turns) == 2:
                 break
             turns.append([])
-        pc = _next(instr, pc, registers, last_prompt)
-        steps += 1
+            met.clear()
+        pc = _next(instructions[pc], pc, registers, last_prompt)
     return turns[-1]
 
 
