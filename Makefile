@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: run test quick check bench torture screenshots docs install install-dev clean help
+.PHONY: run test quick check bench torture screenshots tour docs install install-dev clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -96,10 +96,6 @@ class Fields:
             raise ArtifactError(f"{self.where}: field {name!r} is missing", RECOMPILE)
         return self._value[name]
 
-    def has(self, name: str) -> bool:
-        """Whether the field is there."""
-        return name in self._value
-
     def document(self) -> dict[str, object]:
         """The object itself, unchecked; a new dictionary of its fields."""
         return dict(self._value)

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from compiler.errors import HyperDexError
+from compiler.errors import HyperDexError, UsageError
 from compiler.publish import publish_file
 from compiler.sanitize import one_line
+from compiler.workspace import parse_model_id
 
 VERSION = 1
 _LIMIT_BYTES = 1 << 20
@@ -90,7 +91,17 @@ def _parsed(loaded: object) -> State:
             raise ValueError(f"the place in {prefix} is none")
         if not all(isinstance(value, str) for value in place.values()):
             raise ValueError(f"the place in {prefix} is not of text")
+        if place.get("model_id"):
+            _check_model_id(place["model_id"])
     return State(theme, {prefix: Place(**place) for prefix, place in places.items()})
+
+
+def _check_model_id(model_id: str) -> None:
+    """Raises ValueError for anything but a model's id."""
+    try:
+        parse_model_id(model_id)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def save_state(path: Path, state: State) -> str:

@@ -25,7 +25,7 @@ from compiler.emulator.arithmetic import (
     ROUND_TO_WHOLE,
 )
 
-I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
 PTR = ir.PointerType()
 FLOATS = ir.VectorType(F32, LANES)

@@ -67,8 +67,6 @@ class Task(NamedTuple):
 
 ROWS = Task._fields.index("rows")
 COLS = Task._fields.index("cols")
-VECTORS = Task._fields.index("vectors")
-RESULT = Task._fields.index("result")
 VECTOR_COUNT = Task._fields.index("vector_count")
 
 

@@ -3,7 +3,7 @@
 A row is a header and the arguments of one of OPS: addresses, extents, register
 numbers. An operation falls into units (a lane, a device, a channel of a
 matrix) that do not depend on each other; threads share the units, and wait
-for each other where a row asks for it. the files `*_ir` are what the operations do.
+for each other where a row asks for it. The files `*_ir` say what the operations do.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 Job = Callable[[], object]
@@ -23,13 +24,20 @@ class Workers:
         while len(self._workers) < len(jobs) - 1:
             self._workers.append(_Worker())
         busy = self._workers[: len(jobs) - 1]
-        for worker, job in zip(busy, jobs[1:], strict=True):
-            worker.start(job)
+        started: list[_Worker] = []
         try:
+            for worker, job in zip(busy, jobs[1:], strict=True):
+                worker.start(job)
+                started.append(worker)
             jobs[0]()
-        finally:
             for worker in busy:
                 worker.finish()
+        except BaseException:  # a signal's handler raised
+            self._workers = []  # those may still be at work: the next jobs go to others
+            if len(started) == len(busy):  # else they wait at a barrier for one that will never come
+                for worker in busy:
+                    worker.join()
+            raise
 
 
 class _Worker:
@@ -40,22 +48,30 @@ class _Worker:
         self._ready.acquire()
         self._done.acquire()
         self._job: Job | None = None
+        self._is_busy = False
         threading.Thread(target=self._serve, daemon=True, name="hyperdex-kernel").start()
 
     def start(self, job: Job) -> None:
         """Begin; `finish` must follow."""
         self._job = job
+        self._is_busy = True
         self._ready.release()
 
     def finish(self) -> None:
         """Wait for the job."""
         self._done.acquire()
 
+    def join(self) -> None:
+        """Wait for the job where `finish` may have been cut short: what it writes to must still be there."""
+        while self._is_busy:
+            time.sleep(0.001)
+
     def _serve(self) -> None:
         while True:
             self._ready.acquire()
             if self._job is not None:
                 self._job()
+            self._is_busy = False
             self._done.release()
 
 

@@ -246,8 +246,3 @@ def format_node(node: Node, shapes: Mapping[str, Shape]) -> str:
     operands = [*node.inputs, *(f"{role}={name}" for role, name in node.parameters)]
     operands += [f"{key}={value}" for key, value in node.attributes]
     return f"{results + ' = ' if results else ''}{node.op}({', '.join(operands)})"
-
-
-def format_graph(graph: Graph) -> str:
-    """A listing of the graph, one node a line."""
-    return "\n".join(format_node(node, graph.shapes) for node in graph.nodes) + "\n"

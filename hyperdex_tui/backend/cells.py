@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.artifacts.files import find_build_file
 from compiler.artifacts.manifest import param_file
 from compiler.dtypes import DType
 from compiler.errors import ArtifactError
@@ -35,7 +36,8 @@ class ChannelBytes:
         try:
             if self._open is None or self._open[0] != name:
                 self.close()
-                self._open = (name, os.open(self._folder / name, os.O_RDONLY))
+                real = find_build_file(self._folder, name).real
+                self._open = (name, os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
             return os.pread(self._open[1], min(count, self._map.file_bytes - address), HEADER_BYTES + address)
         except OSError as error:
             raise ArtifactError(f"{name} cannot be read: {error.strerror}", RECOMPILE) from None

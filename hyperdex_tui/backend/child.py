@@ -29,17 +29,20 @@ async def ask_compiler(*arguments: str, patience_s: float | None = None) -> Answ
     """
     import compiler
 
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "compiler",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        cwd=Path(compiler.__file__).parent.parent,  # `-m` looks there first, never in the user's folder
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "compiler",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            cwd=Path(compiler.__file__).parent.parent,  # `-m` looks there first, never in the user's folder
+        )
+    except OSError as error:
+        return Answer(b"", -1, f"no process can be started: {error.strerror}")
     try:
         output, errors = await asyncio.wait_for(process.communicate(), patience_s)
     except asyncio.TimeoutError:

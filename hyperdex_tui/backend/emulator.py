@@ -88,15 +88,18 @@ class Emulator:
         import compiler
 
         self._mark, self._last_words = self._build_mark(), ""
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LINE_LIMIT,
-            start_new_session=True,
-            cwd=Path(compiler.__file__).parent.parent,
-        )
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=LINE_LIMIT,
+                start_new_session=True,
+                cwd=Path(compiler.__file__).parent.parent,
+            )
+        except OSError as error:
+            raise EmulatorGone(f"the emulator cannot be started: {error.strerror}") from None
         greeting = self._waiting[0] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read(process))
         record = await greeting.get()

@@ -16,6 +16,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +40,7 @@ class _Process:
     """One inspection process and its range of instructions."""
 
     def __init__(self, folder: Path, begin: int, end: int) -> None:
-        self._arguments = (str(folder), str(begin), str(end))
+        self._arguments = (str(folder.absolute()), str(begin), str(end))
         self._process: subprocess.Popen[bytes] | None = None
         self._busy = threading.Lock()
         self._life = threading.Lock()
@@ -51,21 +52,28 @@ class _Process:
         """Start the process if it does not run.
 
         Raises:
-            Interrupted: it was closed.
+            InspectionError: it cannot be started, or was closed (`Interrupted`).
         """
         with self._life:
             if self._is_closed:
                 raise Interrupted("closed")
             if self._process is None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "hyperdex_tui.backend.inspection", *self._arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-                    start_new_session=True,
-                )
+                self._process = self._started()
             return self._process
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "hyperdex_tui.backend.inspection", *self._arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                start_new_session=True,
+                cwd=Path(__file__).parents[2],  # `-m` looks there first, never in the user's folder
+            )
+        except OSError as error:
+            raise InspectionError(f"no process can be started to look into the program: {error.strerror}") from None
 
     def ask(self, request: dict[str, Any], on_done: Callable[[int], None]) -> tuple[dict[str, Any], bytes]:
         """Send a request and wait for its answer; called in a thread."""
@@ -148,7 +156,8 @@ class Inspector:
 
     async def warm_up(self) -> None:
         """Start the processes, before the first request is typed."""
-        await asyncio.gather(*(asyncio.to_thread(process.warm_up) for process in self._processes))
+        with suppress(InspectionError):  # the request will say so
+            await asyncio.gather(*(asyncio.to_thread(process.warm_up) for process in self._processes))
 
     async def search(self, terms: Sequence[Term], on_progress: Progress) -> array[int]:
         """Instructions that satisfy all terms, ascending.

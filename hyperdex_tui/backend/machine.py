@@ -41,6 +41,8 @@ class Machine:
         finished: the end of the text, None before.
         lmu, hbm, counters: what was looked at last, None before.
         problem: what went wrong last, "" when nothing did.
+        busy: the command that is carried out, "" when none is.
+        commands: how many were begun.
 
     Args:
         emulator: the child.
@@ -60,6 +62,7 @@ class Machine:
         self.counters: Counters | None = None
         self.problem = ""
         self.busy = ""
+        self.commands = 0
         self._emulator = emulator
         self._on_change = on_change
 
@@ -89,6 +92,7 @@ class Machine:
         if self.busy:
             return False
         self.busy, self.problem = do, ""
+        self.commands += 1
         if do == "start":
             self.tokens, self.finished = [], None
         self._on_change()

@@ -45,14 +45,17 @@ async def compare_with_transformers(command: list[str]) -> Verdict:
     """
     import compiler
 
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        cwd=Path(compiler.__file__).parent.parent,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            cwd=Path(compiler.__file__).parent.parent,
+        )
+    except OSError as error:
+        raise HyperDexError(f"no process can be started to compare: {error.strerror}") from None
     try:
         out, err = await process.communicate()
     finally:
@@ -68,4 +71,4 @@ async def compare_with_transformers(command: list[str]) -> Verdict:
     except (ValueError, KeyError, TypeError, IndexError):
         words = err.decode("utf-8", "replace").strip().splitlines()
         last = words[-1] if words else f"the comparison ended with exit code {process.returncode}"
-        raise HyperDexError(last.removeprefix("hyperdex: error: ")) from None
+        raise HyperDexError(one_line(last.removeprefix("hyperdex: error: "), 500)) from None

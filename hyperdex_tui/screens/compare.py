@@ -65,7 +65,7 @@ class CompareScreen(AppScreen):
                 self._programs.append(await asyncio.to_thread(open_program, folder))
             self._position = min(_POSITION, *(program.manifest.max_length - 1 for program in self._programs))
             self._inspector = Inspector(self._folders[0], self._programs[0].count)
-            request = {"do": "compare", "other": str(self._folders[1]), "position": self._position}
+            request = {"do": "compare", "other": str(self._folders[1].absolute()), "position": self._position}
             found, _ = await self._inspector.ask(request)
         except Interrupted:
             return

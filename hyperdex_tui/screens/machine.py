@@ -243,7 +243,13 @@ class MachineScreen(AppScreen):
             self.say("nothing is running")
             return
         machine.interrupt()
-        self.set_timer(STOP_S, lambda: machine.kill() if machine.busy in ("run", "step") else None)
+        command = machine.commands
+
+        def insist() -> None:
+            if machine.commands == command and machine.busy in ("run", "step"):
+                machine.kill()
+
+        self.set_timer(STOP_S, insist)
 
     def action_new(self) -> None:
         """Type a prompt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from compiler.artifacts.writer import write_inst_build
 from compiler.debug_info import DebugInfo
 from compiler.isa.encode import Instruction, encode_program, instruction
 from compiler.workspace import ModelFolder
-from hyperdex_tui.backend.comparison import pairs_from, side_by_side
+from hyperdex_tui.backend.comparison import common_places, pairs_from, side_by_side
 from hyperdex_tui.backend.inspection.compare import Operation, align, operations
 from hyperdex_tui.backend.program import open_program
 from tests.tui.builds import BUILD, make_program
@@ -101,6 +102,23 @@ def test_operations_of_programs_on_disk(built: ModelFolder) -> None:
     assert [(a >= 0, b >= 0) for a, b in lines] == [(True, True), (True, True), (False, True)]
     left.close()
     right.close()
+
+
+@given(st.text("abc", max_size=24), st.text("abcd", max_size=24))
+def test_common_places_are_equal_ascending_and_as_many_as_there_can_be(left: str, right: str) -> None:
+    found = common_places(left, right)
+    assert all(left[a] == right[b] for a, b in found)
+    assert all(one[0] < other[0] and one[1] < other[1] for one, other in pairwise(found))
+    lengths = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i, j in product(range(len(left)), range(len(right))):
+        longest = max(lengths[i][j + 1], lengths[i + 1][j])
+        lengths[i + 1][j + 1] = lengths[i][j] + 1 if left[i] == right[j] else longest
+    assert len(found) == lengths[-1][-1]
+
+
+def test_operations_that_repeat_themselves_align_at_once() -> None:
+    found = common_places(["rd.kv", "mm", "softmax"] * 667, ["rd.kv", "mm", "softmax", "vadd"] * 500)
+    assert len(found) == 1500
 
 
 def _without_shape(side: Operation) -> dict[str, object]:

@@ -44,6 +44,7 @@ def test_the_file_is_where_xdg_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         b'{"version": 1, "places": {"p": {"screen": 1}}}',
         b'{"version": 1, "places": {"p": {"wrong": ""}}}',
         b'{"version": 1, "places": {"p": []}}',
+        b'{"version": 1, "places": {"p": {"screen": "machine", "model_id": "../../elsewhere"}}}',
         b"[" * 100_000,
         b" " * (1 << 21),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -76,9 +77,8 @@ class Service:
 
     def _compare(self, folder: Path, position: int) -> list[dict[str, Any]]:
         """The pairs of this program and the one in another folder, without their shapes."""
-        other = open_program(folder)
-        pairs = align(operations(self.program, position), operations(other, position))
-        other.close()
+        with closing(open_program(folder)) as other:
+            pairs = align(operations(self.program, position), operations(other, position))
         shown = [asdict(pair) for pair in pairs]
         for pair in shown:
             for side in (pair["left"], pair["right"]):

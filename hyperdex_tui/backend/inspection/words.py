@@ -20,7 +20,6 @@ from compiler.isa.encode import decode
 from compiler.isa.spec import BY_OPCODE, HBM_UNIT_BYTES, SPECS, WORD_COUNT, Kind
 from hyperdex_tui.backend.program import word_text
 
-Ints = NDArray[np.int64]
 _HOLE_CELL = 1
 _HOLE_KINDS = (Kind.HBM, Kind.TARGET)
 _SLOTS = 1 << 20
