@@ -299,8 +299,12 @@ class DebugSession:
         self._check_position(position)
         if not path.strip():
             raise UsageError("the name of the trace is empty", "name a file")
-        file = Path(path).expanduser()
-        if not file.parent.is_dir():
+        try:
+            file = Path(path).expanduser()
+            has_folder = file.parent.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # no such home folder, a name too long, a null byte
+            raise UsageError(f"{path[:200]!r} names no file: {error}") from None
+        if not has_folder:
             raise UsageError(f"there is no folder {file.parent}", "make it first")
         save_trace(self.debugger.machine, file, position)
         return Done(f"{file.absolute()} holds the trace of the token at position {position}; ui.perfetto.dev opens it")

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.cli.rebuild import graph_of, stored_config
 from compiler.errors import ArtifactError, HyperDexError, UsageError
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -366,12 +367,17 @@ def _transformers(folder: ModelFolder, prompt: list[int]) -> tuple[list[Vector],
             folder.ckpt, dtype=torch.float32, attn_implementation=attention, local_files_only=True
         ).eval()
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"transformers cannot read {folder.ckpt}: {str(error).splitlines()[0][:200]}") from None
+        raise ArtifactError(f"transformers cannot read {folder.ckpt}: {_first_line(error)}") from None
     if choose := getattr(model, "set_experts_implementation", None):
         choose("eager")  # the grouped product refuses sizes that are no multiple of 16 bytes
     try:
         with torch.inference_mode():
             output = model(torch.tensor([prompt]), output_hidden_states=True, use_cache=False)
     except RuntimeError as error:
-        raise UsageError(f"transformers cannot run {folder.ckpt}: {str(error).splitlines()[0][:200]}") from None
+        raise UsageError(f"transformers cannot run {folder.ckpt}: {_first_line(error)}") from None
     return [state[0, -1].numpy() for state in output.hidden_states], output.logits[0, -1].numpy()
+
+
+def _first_line(error: Exception) -> str:
+    """What a library complains of, in one printable line."""
+    return one_line(next(iter(str(error).splitlines()), type(error).__name__), 200)

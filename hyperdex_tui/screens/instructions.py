@@ -176,8 +176,12 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
 
     def _compare(self, text: str) -> None:
         """Show both; a bare name is a build of the same model."""
-        other = Path(text).expanduser() if "/" in text else self._folder.parent / text
-        if not text or not other.is_dir():
+        try:
+            other = Path(text).expanduser() if "/" in text else self._folder.parent / text
+            is_there = bool(text) and other.is_dir()
+        except (OSError, RuntimeError, ValueError):  # no such home folder, a name too long, a null byte
+            is_there = False
+        if not is_there:
             self.say(f"there is no build {text!r}", "warning")
         else:
             self.app.push_screen(CompareScreen(self._folder, other, self.model_id, self.build))
@@ -234,7 +238,7 @@ def _place(program: Program, text: str) -> int:
         return program.targets[text]
     word, _, number = text.partition(" ")
     if word == "layer" and number.strip().isdecimal():
-        section = program.sections.of_layer(int(number))
+        section = program.sections.of_layer(int(number.strip()[:12]))
         return program.sections[section].begin if section >= 0 else -1
     if text.lower().startswith("0x"):
         try:

@@ -74,8 +74,9 @@ class ProgramRelations(ProgramScreen):
     def _time(self, text: str) -> None:
         assert self._listing is not None
         last = self._listing.program.manifest.max_length - 1
-        if text.isdecimal() and int(text) <= last:
-            self.run_worker(self._calculate(int(text)), group="cycles")
+        position = int(text[:12]) if text.isdecimal() else -1
+        if 0 <= position <= last:
+            self.run_worker(self._calculate(position), group="cycles")
         else:
             self.say(f"positions are 0 to {last}, not {text!r}", "warning")
 

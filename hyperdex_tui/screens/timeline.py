@@ -212,9 +212,13 @@ class TimelineScreen(AppScreen):
             self._load()
 
     async def _save(self, name: str) -> None:
-        path = Path(name).expanduser().absolute()
-        if path.exists():
-            self.say(f"{path} exists already: name another file", "error")
+        try:
+            path = Path(name).expanduser().absolute()
+            problem = f"{path} exists already: name another file" if path.exists() else ""
+        except (OSError, RuntimeError, ValueError) as error:  # no such home folder, a name too long, a null byte
+            problem = str(error)
+        if problem:
+            self.say(problem, "error")
             return
         try:
             done = await self._emulator.ask("trace", path=str(path), position=self._position)
