@@ -202,15 +202,19 @@ def lock(folder: ModelFolder | Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """
     path = folder.path if isinstance(folder, ModelFolder) else folder
     for name in (*_CONTENT, "jobs"):
-        _check_inside(path, path / name)
+        check_inside(path, path / name)
     with lock_folder(path, wait_s=wait_s):
         for name in _CONTENT:
             recover_folder(path / name)
         yield
 
 
-def _check_inside(model: Path, folder: Path) -> None:
-    """Refuse a folder that is not under the model's lock."""
+def check_inside(model: Path, folder: Path) -> None:
+    """Refuse a folder that is not under the model's lock.
+
+    Raises:
+        UsageError: it is a link out of the model's folder, or no folder.
+    """
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():

@@ -14,6 +14,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from compiler.cards import PCI_DEVICES
+from compiler.errors import HyperDexError
 from compiler.workspace import MAX_DEVICES, Workspace
 from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
@@ -244,7 +245,7 @@ class HyperDexApp(App[None]):
         """Download and follow it."""
         try:
             job = self.launcher.download(message.model_id)
-        except OSError as error:
+        except (HyperDexError, OSError) as error:
             self.notify(f"cannot start the download: {error}", severity="error", markup=False)
             return
         self.post_message(OpenRun(job.model_id, job.job_id))

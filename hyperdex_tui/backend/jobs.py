@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from compiler.errors import ArtifactError, UsageError
 from compiler.events import JobFinished, JobStarted, PhaseFailed, Record, from_line
-from compiler.workspace import ModelFolder, Workspace, build_name, parse_model_id
+from compiler.workspace import ModelFolder, Workspace, build_name, check_inside, parse_model_id
 from hyperdex_tui.backend.job_options import checked_options
 
 _READ_BYTES = 1 << 20
@@ -131,13 +131,19 @@ class Launcher:
         return self.launch(started.model_id, lambda path: [*command, "--job", str(path)])
 
     def launch(self, model_id: str, command: Callable[[Path], list[str]]) -> JobFile:
-        """Start `command(job file)` in a session of its own."""
+        """Start `command(job file)` in a session of its own.
+
+        Raises:
+            UsageError: the folder of jobs lies outside the model's.
+            OSError: the prefix cannot be written or the process cannot be started.
+        """
         import compiler
 
         job_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         job = job_file(self.prefix, model_id, job_id)
+        check_inside(job.path.parent.parent, job.path.parent)
         job.path.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("wb") as log:
+        with job.log.open("xb") as log:
             self._children[job.path] = subprocess.Popen(
                 command(job.path),
                 stdin=subprocess.DEVNULL,

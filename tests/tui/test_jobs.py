@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler.errors import UsageError
 from compiler.events import (
     JobFinished,
     JobStarted,
@@ -25,7 +26,7 @@ from compiler.events import (
 )
 from compiler.source import SourceRef
 from compiler.workspace import Workspace
-from hyperdex_tui.backend.jobs import Follower, JobSpec, is_alive, job_file, list_jobs, running_job
+from hyperdex_tui.backend.jobs import Follower, JobSpec, Launcher, is_alive, job_file, list_jobs, running_job
 from hyperdex_tui.backend.progress import DONE, FAILED, RUNNING, SKIPPED, JobProgress
 
 STARTED = JobStarted(-1, 0.0, "example/tiny", "u55c-1x", 1234, "host", "2026-01-01T00:00:00")
@@ -128,6 +129,17 @@ def test_the_compiler_knows_every_option_the_app_gives(tmp_path: Path) -> None:
     spec = JobSpec("a/b", max_length=1, fusion=False, reorder=False, force=True)
     given = {word for word in spec.command(tmp_path, tmp_path / "x") if word.startswith("--")}
     assert given <= known
+
+
+def test_no_job_is_started_through_a_link_out_of_the_model(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    model = tmp_path / "prefix" / "a" / "b"
+    model.mkdir(parents=True)
+    (model / "jobs").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="outside the model folder"):
+        Launcher(tmp_path / "prefix").start(JobSpec("a/b"))
+    assert not list(elsewhere.iterdir())
 
 
 def test_jobs_are_listed_newest_first_and_foreign_folders_ignored(prefix: Path) -> None:
