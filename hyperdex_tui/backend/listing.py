@@ -10,7 +10,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, count
+from operator import add
 
 from hyperdex_tui.backend.program import Program
 
@@ -37,6 +38,10 @@ class Listing:
     def _lay_out(self) -> None:
         """Where each section starts, title first."""
         begins = self.program.sections.begins
+        if not self._folded:
+            self._starts = array("q", map(add, begins, count()))
+            self._count = self.program.count + len(begins)
+            return
         ends = chain(begins[1:], (self.program.count,))
         sizes = array("q", (end - begin + 1 for begin, end in zip(begins, ends, strict=True)))
         for section in self._folded:

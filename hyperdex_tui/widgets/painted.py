@@ -79,9 +79,21 @@ class Painted(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"role--{role}" for role in ROLES}
 
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        self._styles: dict[str, Style] = {}
+        super().__init__(id=id, classes=classes)
+
     def style_of(self, role: str) -> Style:
         """The rich style of a role under the current theme."""
-        return self.get_component_rich_style(f"role--{role}")
+        style = self._styles.get(role)
+        if style is None:
+            style = self._styles[role] = self.get_component_rich_style(f"role--{role}")
+        return style
+
+    def notify_style_update(self) -> None:
+        """Another theme, or another state that the theme tells apart."""
+        self._styles.clear()
+        super().notify_style_update()
 
     def paint(self, spans: Line, width: int, over: str = "") -> Strip:
         """One row of exactly `width` cells; `over` is a role laid over every span, e.g. "cursor"."""
@@ -89,7 +101,11 @@ class Painted(Widget):
         runs: list[tuple[str, Style]] = []
         room = width
         for text, role in (*spans, (" " * width, "text")):
-            shown = cut(printable(text), room) if text.strip(" ") else text[:room]
+            if text.isascii() and text.isprintable() and (len(text) <= room or text.isspace()):
+                shown, taken = text[:room], min(len(text), room)
+            else:
+                shown = cut(printable(text), room)
+                taken = cell_len(shown)
             if not shown:
                 continue
             style = self.style_of(role)
@@ -101,7 +117,7 @@ class Painted(Widget):
                 runs[-1] = (runs[-1][0] + shown, style)
             else:
                 runs.append((shown, style))
-            room -= cell_len(shown)
+            room -= taken
         return Strip([Segment(shown, style) for shown, style in runs], width)
 
 

@@ -8,7 +8,7 @@ inside the window repaints two rows; nothing else is computed. A list is a
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import BindingType
@@ -20,7 +20,13 @@ from hyperdex_tui.messages import RowChosen, RowMoved
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _WHEEL_ROWS = 3
+_MOST_STRIPS = 1024
+"""Painted rows kept, so that a row that moves is not made again."""
+
 _MARGIN = 2
 """Rows kept in sight above and below the cursor when a jump lands outside the window."""
 
@@ -33,6 +39,8 @@ class RowList(Painted, can_focus=True):
     """Whether the cursor shows while another widget has the keyboard."""
 
     def __init__(self, *, id: str | None = None) -> None:
+        self._strips: dict[int, Strip] = {}
+        self._title: tuple[Line, Strip] | None = None
         super().__init__(id=id)
         self.cursor = 0
         self.top = 0
@@ -84,9 +92,33 @@ class RowList(Painted, can_focus=True):
             self.refresh()
         return had
 
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Repaint; without regions every row may look otherwise, with them only the rows' places changed."""
+        if not regions:
+            self._forget_strips()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def notify_style_update(self) -> None:
+        """Paint every row anew."""
+        self._forget_strips()
+        super().notify_style_update()
+
+    def _forget_strips(self) -> None:
+        self._strips.clear()
+        self._title = None
+
+    @property
+    def _head(self) -> tuple[Line, Strip]:
+        """The column titles and their painted line."""
+        width = self.size.width
+        if self._title is None or self._title[1].cell_length != width:
+            spans = self.heading(width)
+            self._title = (spans, self.paint(spans, width, "head"))
+        return self._title
+
     @property
     def _head_rows(self) -> int:
-        return 1 if self.heading(self.size.width) else 0
+        return 1 if self._head[0] else 0
 
     @property
     def window(self) -> int:
@@ -140,14 +172,14 @@ class RowList(Painted, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Heading, one row, or the empty text."""
         width = self.size.width
-        head = self.heading(width)
-        if head and y == 0:
-            return self.paint(head, width, "head")
+        head_rows = self._head_rows
+        if y < head_rows:
+            return self._head[1]
         count = self.row_count()
-        index = self.top + y - (1 if head else 0)
+        index = self.top + y - head_rows
         if count == 0:
             lines = self.empty_lines(width)
-            at = y - (2 if head else 1)
+            at = y - head_rows - 1
             return self.paint(lines[at] if 0 <= at < len(lines) else (), width)
         if index >= count:
             return self.paint((), width)
@@ -156,7 +188,14 @@ class RowList(Painted, can_focus=True):
             over, mark = "cursor" if self.has_focus else "cursor-blurred", ("▶ ", "accent")  # shows without colour too
         elif index in self.marked:
             over, mark = "cursor-blurred", ("▌ ", "accent")
-        return self.paint((mark, *self.row(index, width - 2)), width, over)
+        if over:  # the row of the cursor may look otherwise when nothing but the cursor moved
+            return self.paint((mark, *self.row(index, width - 2)), width, over)
+        strip = self._strips.get(index)
+        if strip is None or strip.cell_length != width:
+            if len(self._strips) >= _MOST_STRIPS:
+                self._strips.clear()
+            strip = self._strips[index] = self.paint((mark, *self.row(index, width - 2)), width)
+        return strip
 
     def on_focus(self) -> None:
         """Show the cursor as active."""

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hyperdex_tui.widgets.painted import ROLES, Pane, line
+from hyperdex_tui.widgets.painted import ROLES, Line, Pane, line
 from hyperdex_tui.widgets.row_list import RowList
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import settle
@@ -62,3 +62,39 @@ async def test_showing_the_same_lines_again_repaints_nothing(make_app: MakeApp) 
         assert len(painted) == 1
         pane.show([line("one"), line("2")])
         assert [region.y for region in painted[-1]] == [1]
+
+
+class CountedRows(RowList):
+    """A hundred rows that tell which were made."""
+
+    def __init__(self) -> None:
+        super().__init__(id="counted")
+        self.made: list[int] = []
+        self.word = "row"
+
+    def row_count(self) -> int:
+        return 100
+
+    def row(self, index: int, width: int) -> Line:
+        self.made.append(index)
+        return line(f"{self.word} {index}")
+
+
+async def test_a_row_that_moves_is_not_made_again_until_all_may_look_otherwise(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        rows = CountedRows()
+        await app.screen.mount(rows, before="#key-bar")
+        await settle(pilot)
+        rows.move_to(50)
+        await settle(pilot)
+        rows.made.clear()
+        rows.move_to(51)
+        await settle(pilot)
+        assert set(rows.made) <= {50, 51, rows.top + rows.window - 1}
+        rows.word = "other"
+        rows.refresh()
+        await settle(pilot)
+        shown = [rows.render_line(y).text.strip(" ▶") for y in range(rows.size.height)]
+        assert shown[: rows.window] == [f"other {rows.top + y}".strip() for y in range(rows.window)]

@@ -7,7 +7,7 @@ follow from the columns of the debug information by index.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,14 +94,14 @@ class Names:
         numbers = np.flatnonzero(used[:count])
         begins = np.where(numbers > 0, self._ends[numbers - 1], 0).tolist()
         blob = bytes(self._content[len(self._content) - int(self._ends[-1]) :]) if count else b""
-        matches = matcher(term)
         pairs = zip(begins, self._ends[numbers].tolist(), strict=True)
+        folds_case = term.folds_case
         if blob.isascii():
             text = blob.decode("ascii")
-            text = text.lower() if term.folds_case else text
-            found[numbers] = [matches(text[begin:end]) for begin, end in pairs]
+            text = text.lower() if folds_case else text
+            found[numbers] = which(term, (text[begin:end] for begin, end in pairs))
         else:
-            found[numbers] = [matches(_decoded(blob[begin:end], term)) for begin, end in pairs]
+            found[numbers] = which(term, (_decoded(blob[begin:end], folds_case) for begin, end in pairs))
         return found
 
     def _layers(self, term: Term) -> Mask:
@@ -117,30 +117,14 @@ class Names:
         return rows
 
 
-def _decoded(text: bytes, term: Term) -> str:
+def _decoded(text: bytes, folds_case: bool) -> str:
     shown = text.decode("utf-8", errors="replace")
-    return shown.lower() if term.folds_case else shown
+    return shown.lower() if folds_case else shown
 
 
-class _Literal:
-    """`text in row` as a call."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __call__(self, row: str) -> bool:
-        return self.text in row
-
-
-class _Regex:
-    def __init__(self, pattern: re.Pattern[str]) -> None:
-        self.search = pattern.search
-
-    def __call__(self, row: str) -> bool:
-        return self.search(row) is not None
-
-
-def matcher(term: Term) -> _Literal | _Regex:
-    """Whether a text (in lower case where the term ignores case) satisfies a term."""
+def which(term: Term, texts: Iterable[str]) -> list[bool]:
+    """Which texts (in lower case where the term ignores case) satisfy a term."""
     literal = term.literal
-    return _Literal(literal) if literal is not None else _Regex(term.compiled())
+    if literal is not None:
+        return [literal in text for text in texts]
+    return [found is not None for found in map(term.compiled().search, texts)]

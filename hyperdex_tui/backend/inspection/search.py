@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.isa.spec import HBM_UNIT_BYTES, Kind
-from hyperdex_tui.backend.inspection.names import Mask, Names, matcher
+from hyperdex_tui.backend.inspection.names import Mask, Names, which
 from hyperdex_tui.backend.inspection.words import Template, TemplateIndex, hole_text
 from hyperdex_tui.backend.query import INSTRUCTION_FIELDS, Term
 
@@ -24,7 +24,7 @@ class _TermState:
 
     def __init__(self, term: Term, names: Names | None) -> None:
         self.term = term
-        self.matches = matcher(term)
+        self._folds_case = term.folds_case
         self.looks_at_words = not term.field or term.field in INSTRUCTION_FIELDS
         self.states = np.zeros(0, np.int8)
         none = np.zeros(1, np.bool_)
@@ -43,7 +43,7 @@ class _TermState:
 
     def folded(self, text: str) -> str:
         """Text as the pattern wants it."""
-        return text.lower() if self.term.folds_case else text
+        return text.lower() if self._folds_case else text
 
     def parts(self, template: Template) -> tuple[str, str]:
         """The text of the term's field around the hole."""
@@ -59,7 +59,7 @@ class _TermState:
             return _NO
         before, after = self.parts(template)
         if template.hole is None or self.term.field in ("unit", "opcode"):
-            return _YES if self.matches(before) else _NO
+            return _YES if which(self.term, (before,))[0] else _NO
         literal = self.term.literal
         if literal is None:
             return _OPEN
@@ -164,13 +164,12 @@ class Search:
                 continue
             template = self._index.templates[int(numbers[group[0]])]
             before, after = state.parts(template)
-            values = words[group, 1].tolist()
-            matches = state.matches
             if template.hole is Kind.HBM:
                 shown = f"{before.replace('%', '%%')}h[%#x]{after.replace('%', '%%')}"
-                result[group] = [matches(shown % (value * HBM_UNIT_BYTES)) for value in values]
+                addresses = (words[group, 1].astype(np.int64) * HBM_UNIT_BYTES).tolist()
+                result[group] = which(state.term, map(shown.__mod__, addresses))
             else:
                 assert template.hole is not None
-                texts = [state.folded(hole_text(template.hole, value, self._index.labels)) for value in values]
-                result[group] = [matches(before + text + after) for text in texts]
+                places = [hole_text(template.hole, value, self._index.labels) for value in words[group, 1].tolist()]
+                result[group] = which(state.term, (before + state.folded(place) + after for place in places))
         return result[rows]
