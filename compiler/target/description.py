@@ -36,7 +36,7 @@ def read_description(text: str, where: str) -> Target:
     """
     try:
         loaded = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one; so is what a number of 5,000 digits raises
         raise UsageError(f"{where} is not valid TOML: {error}", _ADVICE) from None
     table = _Tables(loaded, where)
     compute, hbm = table.numbers("compute", _COMPUTE), table.numbers("hbm", _HBM)

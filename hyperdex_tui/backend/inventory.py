@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compiler.checkpoint.model_card import read_card
+from compiler.checkpoint.regular_file import find_file
 from compiler.errors import HyperDexError
 from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
@@ -207,11 +208,12 @@ def _names(path: Path) -> frozenset[str]:
 def read_json(path: Path) -> tuple[dict[str, object], str]:
     """The object in a file, and what is wrong with it; a missing file is empty and fine."""
     try:
-        if path.stat().st_size > _JSON_LIMIT:
+        file = find_file(path.parent, path.name)
+        if file is None:
+            return {}, ""
+        if file.size > _JSON_LIMIT:
             return {}, f"{path.name} is larger than {bytes_text(_JSON_LIMIT)}"
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}, ""
+        loaded = json.loads(file.content().decode("utf-8"))
     except (OSError, ValueError, RecursionError, HyperDexError) as error:
         return {}, f"{path.name} cannot be read ({one_line(str(error), 80)})"
     return (loaded, "") if isinstance(loaded, dict) else ({}, f"{path.name} is not an object")

@@ -11,9 +11,14 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from compiler.checkpoint.regular_file import find_file
+from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
 _HEADER_LIMIT_BYTES = 100 << 20
+_LARGEST = 1 << 62
+"""No number of a model is as large; what is comes from a damaged or hostile file, and is not shown."""
+
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -82,7 +87,7 @@ def _positions(config: dict[str, object]) -> str:
     scaling = parameters if isinstance(parameters, dict) else {}
     kind = scaling.get("rope_type") or scaling.get("type")
     theta = config.get("rope_theta") or scaling.get("rope_theta")
-    if isinstance(theta, (int, float)) and theta > 0:
+    if isinstance(theta, (int, float)) and not isinstance(theta, bool) and 0 < theta < _LARGEST:
         text += f"{'; ' if text else ''}rotary positions, base {theta:,.0f}"
         text += f", scaled ({one_line(kind, 20)})" if isinstance(kind, str) and kind != "default" else ""
     return text
@@ -96,33 +101,37 @@ def weights_of(ckpt: Path) -> tuple[int, str]:
     counts: Counter[str] = Counter()
     try:
         for path in sorted(ckpt.glob("*.safetensors")):
-            for dtype, count in _header_counts(path):
+            for dtype, count in _header_counts(ckpt, path.name):
                 counts[dtype] += count
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, CheckpointError):
         return 0, ""
-    if not counts:
+    if not 0 < counts.total() < _LARGEST:
         return 0, ""
     most = counts.most_common(1)[0][0]
     return counts.total(), _DTYPES.get(most) or one_line(most, 12)
 
 
-def _header_counts(path: Path) -> list[tuple[str, int]]:
+def _header_counts(ckpt: Path, name: str) -> list[tuple[str, int]]:
     """Dtype and number of elements of each tensor in a safetensors file.
 
     Raises:
-        ValueError: it is none.
+        CheckpointError: it cannot be opened, is no regular file, or ends too early.
+        ValueError: it has no header of safetensors.
     """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
+    file = find_file(ckpt, name)
+    if file is None:
+        raise ValueError("a dangling link")
+    with file.open() as opened:
+        size = int.from_bytes(opened.read(0, 8), "little")
         if not 0 < size <= _HEADER_LIMIT_BYTES:
             raise ValueError("no header")
-        header = json.loads(file.read(size))
+        header = json.loads(opened.read(8, size))
     if not isinstance(header, dict):
         raise ValueError("no object")
     found = []
     for name, entry in header.items():
         shape = entry.get("shape") if isinstance(entry, dict) and name != "__metadata__" else None
-        if isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape):
+        if isinstance(shape, list) and all(isinstance(size, int) and 0 <= size < _LARGEST for size in shape):
             found.append((str(entry.get("dtype")), math.prod(shape)))
     return found
 
@@ -134,7 +143,8 @@ def config_dtype(config: dict[str, object]) -> str:
 
 def _number(config: dict[str, object], names: tuple[str, ...]) -> int:
     values = (config.get(name) for name in names)
-    return next((value for value in values if isinstance(value, int) and not isinstance(value, bool) and value > 0), 0)
+    numbers = (value for value in values if isinstance(value, int) and not isinstance(value, bool))
+    return next((value for value in numbers if 0 < value < _LARGEST), 0)
 
 
 def _text(config: dict[str, object], names: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from compiler.workspace import ModelFolder, lock
 from hyperdex_tui.backend.hub_search import HubEntry, search_hub
-from hyperdex_tui.backend.inventory import read_model
+from hyperdex_tui.backend.inventory import read_json, read_model
 from hyperdex_tui.backend.words import config_words, weights_of
 from hyperdex_tui.screens.compile import CompileScreen
 from hyperdex_tui.screens.fit import FitScreen
@@ -216,14 +217,28 @@ def test_a_config_in_plain_words() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [None, [], {}, "x", -1, True, 1e309, EVIL])
+@pytest.mark.parametrize("value", [None, [], {}, "x", -1, True, 1e309, 10**400, 10**4000, EVIL])
 def test_no_config_breaks_its_words(value: object) -> None:
     names = ("num_hidden_layers", "hidden_size", "n_head", "vocab_size", "hidden_act", "rope_theta", "rope_scaling")
     words = config_words(dict.fromkeys(names, value))
-    assert all(word.isprintable() for word in words)
+    assert all(word.isprintable() and len(word) < 200 for word in words)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 20, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{"])
 def test_weights_that_are_none_have_no_size(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     assert weights_of(tmp_path) == (0, "")
+
+
+def test_weights_of_absurd_shapes_have_no_size(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F16", "shape": [1 << 61] * 40}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert weights_of(tmp_path) == (0, "")
+
+
+def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.safetensors")
+    os.mkfifo(tmp_path / "config.json")
+    assert weights_of(tmp_path) == (0, "")
+    found, complaint = read_json(tmp_path / "config.json")
+    assert found == {} and "config.json" in complaint
