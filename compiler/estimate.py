@@ -95,15 +95,18 @@ class Estimator:
 
     Args:
         config: the model's config.json.
+        output_tokens: None for 2016, or what the model has room for.
 
     Raises:
         UnsupportedModelError, UsageError: as `planning.make_plan`.
     """
 
-    def __init__(self, config: Mapping[str, Any], input_tokens: int = 32, output_tokens: int = 2016) -> None:
+    def __init__(self, config: Mapping[str, Any], input_tokens: int = 32, output_tokens: int | None = 2016) -> None:
+        self._graph = build_graph(CheckpointConfig(config))
+        if output_tokens is None:
+            output_tokens = max(1, min(2016, self._graph.max_positions - input_tokens))
         if input_tokens < 1 or output_tokens < 1:
             raise UsageError(f"{input_tokens} input and {output_tokens} output tokens: each must be at least 1")
-        self._graph = build_graph(CheckpointConfig(config))
         check_special_tokens(CheckpointConfig(config))
         self._count = parameter_count(self._graph)
         self._input, self._output = input_tokens, output_tokens
@@ -111,6 +114,11 @@ class Estimator:
         verify_graph(self._excerpt.graph)
         self._sizes: dict[tuple[DType, int], Sizes] = {}
         self._lowered: dict[tuple[object, ...], _Lowered] = {}
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens to generate."""
+        return self._output
 
     def estimate(self, options: CompileOptions) -> Estimate:
         """Estimate one build.
@@ -144,7 +152,7 @@ class Estimator:
         try:
             return self._timed(found, options, rules, dtype)
         except CapacityError:  # the model fits the HBM, one of its vectors not the LMU
-            return replace(found, fits=False)
+            return replace(found, fits=False, smallest_fit=0)
 
     def _timed(self, found: Estimate, options: CompileOptions, rules: Rules, dtype: DType) -> Estimate:
         """The estimate with its times."""

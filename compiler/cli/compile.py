@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from compiler.cli.options import chosen_options, model_argument, open_workspace, place_demo, prefix_option
+from compiler.cli.options import (
+    chosen_options,
+    model_argument,
+    open_workspace,
+    place_demo,
+    prefix_option,
+    target_option,
+)
 from compiler.cli.output import OutputFile
 
 
@@ -17,7 +24,7 @@ from compiler.cli.output import OutputFile
 @click.option(
     "--num-device", "num_devices", default=1, show_default=True, metavar="N", help="LPU devices, 1-64.", type=int
 )
-@click.option("--target", default="u55c", show_default=True, metavar="T", help="u55c, lpu-819, lpu-1640 or lpu-3280.")
+@target_option
 @click.option(
     "--dtype", default="float16", show_default=True, metavar="D", help="float16 (the hardware's), bfloat16 or float32."
 )

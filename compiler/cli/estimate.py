@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compiler.cli.options import open_workspace, prefix_option
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, counted
 
 if TYPE_CHECKING:
     from compiler.estimate import Estimate
@@ -31,7 +31,12 @@ _LIMIT_BYTES = 16 << 20
 )
 @click.option("--dtype", default="float16", show_default=True, metavar="D", help="float16, bfloat16 or float32.")
 @click.option("--input-tokens", default=32, show_default=True, metavar="K", help="Tokens of the prompt.")
-@click.option("--output-tokens", default=2016, show_default=True, metavar="K", help="Tokens to generate.")
+@click.option(
+    "--output-tokens",
+    type=int,
+    metavar="K",
+    help="Tokens to generate.  [default: 2016, or what the model has room for]",
+)
 @click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: what is needed, or 4096]")
 @click.option("--no-fusion", is_flag=True, help="Without the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Without the layer reordering pass.")
@@ -45,7 +50,7 @@ def command(
     topology: str,
     dtype: str,
     input_tokens: int,
-    output_tokens: int,
+    output_tokens: int | None,
     max_length: int | None,
     no_fusion: bool,
     no_reorder: bool,
@@ -62,7 +67,7 @@ def command(
     from compiler.target import TARGET_NAMES
 
     config = _config(model, prefix, offline)
-    names = TARGET_NAMES if targets == "all" else tuple(targets.split(","))
+    names = [name for each in targets.split(",") for name in (TARGET_NAMES if each == "all" else (each,))]
     estimator = Estimator(config, input_tokens, output_tokens)
     found = [
         estimator.estimate(
@@ -76,13 +81,15 @@ def command(
                 topology=topology,
             )
         )
-        for target in names
-        for count in _numbers(counts)
+        for target in dict.fromkeys(names)
+        for count in dict.fromkeys(_numbers(counts))
     ]
     if as_json:
         click.echo(json.dumps([{**asdict(entry), "kind": "estimated"} for entry in found], indent=2))
         return
-    click.echo(f"estimated for {input_tokens} tokens in and {output_tokens} out, {dtype}; no weights were read")
+    click.echo(
+        f"estimated for {input_tokens} tokens in and {estimator.output_tokens} out, {dtype}; no weights were read"
+    )
     click.echo(
         f"{'target':<10}{'N':>4}{'per device':>12}{'of':>11}  {'fits':<6}{'ms/token':>9}{'tokens/s':>10}{'TTFT ms':>9}"
         f"{'bandwidth':>11}{'J/token':>9}  binds"
@@ -95,7 +102,7 @@ def _row(entry: Estimate) -> str:
     held, capacity = bytes_text(entry.bytes_per_device), bytes_text(entry.capacity_bytes)
     head = f"{entry.target:<10}{entry.num_device:>4}{held:>12}{capacity:>11}"
     if entry.ms_per_token is None or entry.ttft_ms is None:
-        least = f"; {entry.smallest_fit} devices hold it" if entry.smallest_fit else ""
+        least = f"; {counted(entry.smallest_fit, 'device')} needed" if entry.smallest_fit else ""
         return f"{head}  no{least}"
     return (
         f"{head}  {'yes':<6}{entry.ms_per_token:>9.3f}{entry.tokens_per_s:>10.1f}{entry.ttft_ms:>9.2f}"

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from compiler.errors import ArtifactError, UsageError
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
     from compiler.workspace import ModelFolder, Workspace
@@ -40,6 +41,27 @@ def prefix_option(command: Command) -> Command:
         type=PrefixFolder(path_type=Path),
         metavar="DIRECTORY",
         help="Folder of all models.  [default: $HYPERDEX_PREFIX, /opt/hyperdex/models or the user's data folder]",
+    )(command)
+
+
+def target_option(command: Command) -> Command:
+    """Add `--target`, one of the devices that builds are made for; a wrong one is refused before any work."""
+
+    def known(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+        from compiler.target import TARGET_NAMES
+
+        if name in TARGET_NAMES:
+            return name
+        advice = "a .toml file of your own is for hyperdex estimate" if name.endswith(".toml") else ""
+        raise UsageError(f"target '{one_line(name, 100)}' is not one of {', '.join(TARGET_NAMES)}", advice)
+
+    return click.option(
+        "--target",
+        default="u55c",
+        show_default=True,
+        metavar="T",
+        callback=known,
+        help="u55c, lpu-819, lpu-1640 or lpu-3280.",
     )(command)
 
 

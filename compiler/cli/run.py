@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import click
 
-from compiler.cli.options import open_workspace, place_demo, prefix_option
+from compiler.cli.options import open_workspace, place_demo, prefix_option, target_option
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 @click.command(name="run")
 @prefix_option
-@click.option("--target", default="u55c", show_default=True, metavar="T", help="u55c, lpu-819, lpu-1640 or lpu-3280.")
+@target_option
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
 def command(prefix: Path | None, target: str, offline: bool) -> None:
     """Ask for the model and the number of devices, then run phases 0-4."""

@@ -86,7 +86,9 @@ def search_models(
     if not 1 <= limit <= LIMIT:
         raise UsageError(f"limit {limit} is not in 1..{LIMIT}")
     if is_offline(offline):
-        raise HubError("the hub may not be asked (offline)", "unset HF_HUB_OFFLINE to search")
+        raise HubError(
+            "the hub may not be asked (offline)", "search without --offline, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE"
+        )
     client = connect(None, patience, on_message)
     found = [_found(entry) for entry in _ask(client, words, limit)]
     return tuple(sorted((each for each in found if each is not None), key=lambda each: -each.downloads))

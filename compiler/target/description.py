@@ -127,6 +127,11 @@ def _check_together(target: Target, where: str) -> None:
     rules = (
         (timing.hbm_efficiency <= 1, f"timing.hbm_efficiency is {timing.hbm_efficiency}, at most 1"),
         (target.channels == CHANNELS, f"hbm.channels is {target.channels}, parameter files are made for {CHANNELS}"),
+        (
+            target.hbm_bytes >= CHANNELS * BURST_BYTES,
+            f"hbm.capacity_bytes is {target.hbm_bytes}, less than one burst of {BURST_BYTES} bytes in each of "
+            f"{CHANNELS} channels",
+        ),
         (target.burst_bytes == BURST_BYTES, f"hbm.burst_bytes is {target.burst_bytes}, addresses count {BURST_BYTES}"),
         (
             target.channels % target.trees == 0,

@@ -156,3 +156,17 @@ def test_terminate_ends_with_130_and_one_line() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr == "hyperdex: error: interrupted by SIGTERM\n"
+
+
+@pytest.mark.parametrize("command", [["compile", "a/b"], ["run"]], ids=" ".join)
+@pytest.mark.parametrize("target", ["lpu-1", "own.toml", "\x1b[31m"])
+def test_a_wrong_target_is_refused_before_any_work(
+    command: list[str], target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--target", target]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert "is not one of u55c, lpu-819, lpu-1640, lpu-3280" in told.err
+    assert ("hyperdex estimate" in told.err) == target.endswith(".toml")
+    assert told.out == ""
+    assert "\x1b" not in told.err

@@ -55,6 +55,11 @@ def test_each_number_is_refused_when_it_cannot_be_one(value: str) -> None:
     [
         ("trees = 32", "trees = 24", "compute.trees is 24, which does not divide hbm.channels 32"),
         ("channels = 32", "channels = 16", "hbm.channels is 16, parameter files are made for 32"),
+        (
+            "capacity_bytes = 96000000000",
+            "capacity_bytes = 2047",
+            "hbm.capacity_bytes is 2047, less than one burst of 64 bytes in each of 32 channels",
+        ),
         ("burst_bytes = 64", "burst_bytes = 32", "hbm.burst_bytes is 32, addresses count 64"),
         ("hbm_efficiency = 0.9655", "hbm_efficiency = 1.2", "timing.hbm_efficiency is 1.2, at most 1"),
         ("fifo_bytes = 566784", "fifo_bytes = 100000", "timing.fifo_bytes is 100000, less than the 316684 bytes"),

@@ -1,0 +1,60 @@
+"""`hyperdex estimate`: its defaults suit the model, its lists name each thing once."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from compiler.cli.main import main
+from compiler.demo import demo_folder
+
+
+def estimated(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
+    """What `--json` says of the demo model."""
+    assert main(["estimate", str(demo_folder() / "config.json"), "--json", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, list)
+    return found
+
+
+def own_target(folder: Path, before: str, after: str) -> str:
+    """A target file of one's own, changed in one place."""
+    text = resources.files("compiler.target").joinpath("devices", "u55c.toml").read_text(encoding="utf-8")
+    assert before in text
+    path = folder / "own.toml"
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    return str(path)
+
+
+def test_a_model_shorter_than_the_default_text_is_estimated_for_what_it_has_room_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = estimated(capsys, "--num-device", "1")
+    assert whole == estimated(capsys, "--num-device", "1", "--output-tokens", "224")
+    assert whole[0]["fits"]
+
+
+def test_a_prompt_as_long_as_the_model_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", str(demo_folder() / "config.json"), "--input-tokens", "256"]) == 2
+    assert "256 input and 1 output tokens exceed max_position_embeddings 256" in capsys.readouterr().err
+
+
+def test_lists_name_each_target_and_number_once_and_all_stands_beside_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = own_target(tmp_path, 'name = "u55c"', 'name = "own"')
+    found = estimated(capsys, "--num-device", "1,2,1", "--target", f"u55c,all,{own}")
+    assert [(each["target"], each["num_device"]) for each in found] == [
+        (target, count) for target in ("u55c", "lpu-819", "lpu-1640", "lpu-3280", own) for count in (1, 2)
+    ]
+
+
+def test_a_device_whose_vector_memory_is_too_small_has_no_number_that_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = own_target(tmp_path, "capacity_bytes = 4194304", "capacity_bytes = 64")
+    (found,) = estimated(capsys, "--num-device", "1", "--target", own)
+    assert (found["fits"], found["smallest_fit"]) == (False, 0)
