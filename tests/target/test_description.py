@@ -72,6 +72,7 @@ def test_each_number_is_refused_when_it_cannot_be_one(value: str) -> None:
         ('source = "4 nm', 'origin = "4 nm', "compute.origin is not a number of a target"),
         ("[timing.sources]\n", "[timing.sources]\nx = 1\n[other]\n", "other is not a table of a target"),
         ("[compute]", "[compute", "is not valid TOML"),
+        ("trees = 32", "trees = 1" + 5000 * "0", "is not valid TOML"),
     ],
 )
 def test_contradictions_are_one_line(line: str, replacement: str, message: str) -> None:
