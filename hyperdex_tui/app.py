@@ -159,6 +159,10 @@ class HyperDexApp(App[None]):
         message = f"{compiles} on in the background; hyperdex-tui, then J, follows it again." if running else ""
         self.exit(message=Text(message) if message else None)
 
+    def action_help_quit(self) -> None:
+        """Ctrl+C, the habit of a shell: say which key ends the app."""
+        self.notify("q quits; from a line of text, Esc first. A compile goes on; its x cancels it", markup=False)
+
     def _handle_exception(self, error: Exception) -> None:
         super()._handle_exception(error)
         self._return_code = _BUG_EXIT_CODE

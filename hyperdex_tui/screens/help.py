@@ -14,8 +14,8 @@ from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
-_WITHOUT_LIST = ("compile", "generate")
-"""Screens that have no list, so that list keys would be a lie."""
+_WITHOUT_LIST = ("compile",)
+"""Screens that have no list, so that its keys and those that copy rows would be a lie."""
 
 
 class KeyList(RowList):
@@ -23,7 +23,7 @@ class KeyList(RowList):
 
     def __init__(self, scope: str) -> None:
         super().__init__(id="key-list")
-        scopes = [scope, *(["list"] if scope not in _WITHOUT_LIST else []), "view", "app"]
+        scopes = [scope, *(["list", "view"] if scope not in _WITHOUT_LIST else []), "app"]
         self._rows: list[str | Key] = []
         for name in dict.fromkeys(scopes):
             self._rows += (SCOPE_TITLES[name], *keys_of(name))

@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical
 
 from compiler.debug_records import BREAK_KINDS
 from compiler.errors import HyperDexError
+from compiler.quantity import counted
 from hyperdex_tui.backend.emulator import STOP_S, Emulator
 from hyperdex_tui.backend.machine import Machine
 from hyperdex_tui.backend.program import Program, open_program
@@ -175,7 +176,7 @@ class MachineScreen(AppScreen):
         if hello is None:
             return ""
         if stopped is None or not stopped.prompt_tokens:
-            return f"{hello.instructions:,} instructions, {hello.devices} devices, {hello.dtype}"
+            return f"{hello.instructions:,} instructions, {counted(hello.devices, 'device')}, {hello.dtype}"
         node = program.node(stopped.pc) if program is not None and stopped.pc < program.count else None
         layer = f"layer {node.source.layer} " if node is not None and node.source.layer >= 0 else ""
         return (

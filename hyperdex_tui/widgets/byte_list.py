@@ -11,7 +11,8 @@ from hyperdex_tui.widgets.painted import Line, Span, line
 from hyperdex_tui.widgets.row_list import RowList
 
 ROW_BYTES = 16
-_VALUE_CELLS = 10
+_VALUE_CELLS = 13
+"""A gap and the longest a 16-bit element comes to: -0.000929356; a float32 may have an exponent instead."""
 
 
 class ByteList(RowList):

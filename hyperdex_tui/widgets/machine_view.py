@@ -38,15 +38,18 @@ class MachineView(RowList):
         self._fixed = fixed
         self._machine: Machine | None = None
         self._rows: Sequence[Line] = ()
+        self._painted: Sequence[Line] = ()
 
     def show(self, machine: Machine, chosen: str = "") -> None:
         """Show the machine as it is now."""
         other = bool(chosen) and chosen != self.chosen
         self.chosen = chosen or self.chosen
         self._machine = machine
-        rows = tuple(tuple(spans) for spans in _LINES[self.chosen](machine, max(20, self.size.width - 2)))
-        if rows != self._rows or other:
-            self._rows = rows
+        width = max(20, self.size.width - 2)
+        rows = tuple(tuple(spans) for spans in _LINES[self.chosen](machine, width))
+        painted = rows or self.empty_lines(width)
+        if painted != self._painted or other:
+            self._rows, self._painted = rows, painted
             self.rows_changed(0 if other else len(rows) - 1 if self.chosen == "tokens" else None)
 
     def on_resize(self) -> None:

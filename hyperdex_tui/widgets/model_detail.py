@@ -6,7 +6,7 @@ from compiler.quantity import counted, parameters_text
 from hyperdex_tui.backend.hub_search import HubEntry
 from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry
 from hyperdex_tui.formatting import wrap
-from hyperdex_tui.widgets.model_list import Entry
+from hyperdex_tui.widgets.model_list import Entry, HubTitle
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
 _TALL = 9
@@ -23,6 +23,9 @@ class ModelDetail(Pane):
         """Show the row under the cursor; `model` is the one it belongs to, `build` the one keys act on."""
         if isinstance(entry, HubEntry):
             self.show(_hub_lines(entry))
+        elif isinstance(entry, HubTitle):  # its row is cut where the terminal is narrow
+            width, height = max(20, self.size.width - 2), max(1, self.size.height)
+            self.show([line((part, entry.role)) for part in wrap(entry.text, width, height)])
         elif entry is None or model is None:
             self.show([])
         else:

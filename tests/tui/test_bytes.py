@@ -63,3 +63,22 @@ async def test_what_is_not_there_is_said(make_app: MakeApp, built: ModelFolder) 
         assert "written at run time" in text(app)
         await press(pilot, "right_square_bracket", "d", "comma")
         assert "channel 31 of 32" in text(app)
+
+
+async def test_values_keep_a_gap_and_all_their_digits(make_app: MakeApp, built: ModelFolder) -> None:
+    memory_map = make_map()
+    assert memory_map.dtype.name == "float16"
+    write_channels(built)
+    region = memory_map.region("l0.q")
+    first = built.param(BUILD) / param_file(1, 0, 0)
+    content = bytearray(first.read_bytes())
+    at = len(content) - memory_map.file_bytes + region.begin
+    content[at : at + 16] = struct.pack("<8e", *(-0.00092935 - step * 1e-6 for step in range(8)))
+    first.write_bytes(content)
+    app = make_app()
+    async with app.run_test(size=(200, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "m", "down", "enter")
+        row = next(line for line in text(app).splitlines() if line.startswith("▶"))
+        shown = [word for word in row.split() if word.startswith("-0.0009")]
+        assert len(shown) == 8 and not any("…" in word for word in shown)

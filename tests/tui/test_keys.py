@@ -14,7 +14,9 @@ import hyperdex_tui.screens
 from hyperdex_tui.app import HyperDexApp
 from hyperdex_tui.keys import KEYS, SCOPE_TITLES, Key, keys_of
 from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.screens.help import KeyList
 from hyperdex_tui.widgets.bars import KeyBar, _room
+from hyperdex_tui.widgets.painted import line_width
 from hyperdex_tui.widgets.row_list import RowList
 
 
@@ -60,3 +62,20 @@ def test_bindings_of_a_list_are_those_of_the_table() -> None:
     assert issubclass(RowList, Widget)
     bound = {binding.action for binding in RowList.BINDINGS if hasattr(binding, "action")}
     assert bound == {key.action for key in keys_of("list")}
+
+
+@pytest.mark.parametrize("scope", SCOPE_TITLES)
+def test_help_says_all_of_every_key_in_80_columns(scope: str) -> None:
+    listing = KeyList(scope)
+    widest = 80 - 2  # the mark of the cursor
+    for index in range(listing.row_count()):
+        assert "…" not in "".join(text for text, _ in listing.row(index, widest))
+        assert line_width(listing.row(index, widest)) <= widest
+
+
+def test_a_screen_without_rows_offers_no_key_that_copies_them() -> None:
+    def scopes(scope: str) -> set[str]:
+        return {entry.scope for entry in KeyList(scope)._rows if isinstance(entry, Key)}
+
+    assert scopes("compile") == {"compile", "app"}
+    assert scopes("generate") == {"generate", "list", "view", "app"}

@@ -117,6 +117,15 @@ async def type_in(pilot: Pilot[None], key: str, words: str) -> None:
     await settle(pilot)
 
 
+async def test_no_pane_waits_for_an_emulator_that_runs(make_app: MakeApp, demo: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=(200, 50)) as pilot:
+        await open_machine(app, pilot)
+        shown = text(app)
+        assert "no prompt yet" in shown and "1 device," in shown
+        assert "Starting the emulator" not in shown and shown.count("No prompt yet") == 2
+
+
 async def test_stepping_through_a_build(make_app: MakeApp, demo: ModelFolder) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -19,6 +19,7 @@ from hyperdex_tui.screens.compile import CompileScreen
 from hyperdex_tui.screens.fit import FitScreen
 from hyperdex_tui.screens.run import RunScreen
 from hyperdex_tui.widgets.fit_list import FitList
+from hyperdex_tui.widgets.model_detail import ModelDetail
 from hyperdex_tui.widgets.model_list import HubAnswer, ModelList
 from tests.hub.local_hub import Fault, LocalHub, running
 from tests.tui.builds import BUILD, MODEL
@@ -100,6 +101,13 @@ async def test_no_hub_is_said_in_the_list(
         await pilot.press("slash", *"tiny")
         await settle(pilot)
         assert said in text(app) and MODEL in text(app)
+        await pilot.press("enter", "end")
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        pane = app.screen.query_one(ModelDetail).plain
+        assert said in " ".join(pane.split()) and "…" not in pane, (
+            "the row is cut at 80 columns, the pane has all of it"
+        )
 
 
 async def test_what_the_hub_says_is_text(make_app: MakeApp, hub: LocalHub) -> None:

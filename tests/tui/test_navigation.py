@@ -179,3 +179,10 @@ async def test_a_model_that_vanishes_is_no_failure(make_app: MakeApp, built: Mod
         assert "cannot be read" in text(app)
         await press(pilot, "escape")
         assert "example/tiny" not in text(app)
+
+
+async def test_the_shells_way_out_is_answered_with_ours(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await press(pilot, "ctrl+c")
+        assert "q quits" in text(app)

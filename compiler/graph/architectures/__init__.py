@@ -130,9 +130,11 @@ def find_architecture(config: CheckpointConfig) -> Architecture:
             f"architecture {name[:80]!r} is not supported: it wraps a language model of type {str(kind)[:40]!r}",
             "use a checkpoint of the language model alone",
         )
-    known = ", ".join(architecture.name for architecture in SUPPORTED)
     remote = " (it needs code of its own, auto_map, which is never run)" if config.table("auto_map") else ""
-    raise UnsupportedModelError(f"architecture {name[:80]!r} is not supported{remote}; supported: {known}")
+    raise UnsupportedModelError(
+        f"architecture {name[:80]!r} is not supported{remote}",
+        f"`hyperdex models --supported` lists the {len(SUPPORTED)} that are",
+    )
 
 
 def build_graph(config: CheckpointConfig) -> Graph:
