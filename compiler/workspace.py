@@ -76,11 +76,27 @@ def parse_model_id(text: str) -> str:
     return model_id
 
 
+def expand_home(path: Path) -> Path:
+    """Return a path with `~` or `~USER` in front replaced by the home folder.
+
+    Raises:
+        UsageError: nobody knows that home folder.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{str(path)!r} names a home folder that does not exist", "write the whole path") from None
+
+
 def default_prefix() -> Path:
-    """Return `$HYPERDEX_PREFIX`, else the system prefix if writable, else the user's data folder."""
+    """Return `$HYPERDEX_PREFIX`, else the system prefix if writable, else the user's data folder.
+
+    Raises:
+        UsageError: `$HYPERDEX_PREFIX` names a home folder that does not exist.
+    """
     chosen = os.environ.get("HYPERDEX_PREFIX", "").strip()
     if chosen:
-        return Path(chosen).expanduser()
+        return expand_home(Path(chosen))
     if _is_writable(SYSTEM_PREFIX):
         return SYSTEM_PREFIX
     from platformdirs import user_data_path

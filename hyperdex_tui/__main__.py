@@ -57,14 +57,14 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _start(prefix: Path | None, model_id: str) -> int:
-    from compiler.workspace import default_prefix, parse_model_id
+    from compiler.workspace import default_prefix, expand_home, parse_model_id
 
     chosen = parse_model_id(model_id) if model_id else ""
     if not (_is_terminal(sys.stdin) and _is_terminal(sys.stdout)):
         from compiler.cli.demo import run_demo
 
         return run_demo(prefix)
-    folder = (prefix.expanduser() if prefix is not None else default_prefix()).absolute()
+    folder = (expand_home(prefix) if prefix is not None else default_prefix()).absolute()
     if not _is_terminal(sys.stderr):  # the toolkit draws on stderr, which the user has sent elsewhere
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
     from compiler.bus_error import explain_bus_errors

@@ -295,3 +295,9 @@ def test_a_lock_is_not_taken_through_what_somebody_else_put_there(tmp_path: Path
     with pytest.raises(UsageError, match=r"\.lock is not a regular file; remove it"), lock(tmp_path / "model"):
         pass
     assert outside.read_text() == "precious" and not (tmp_path / "new").exists()
+
+
+def test_a_home_folder_that_nobody_has_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERDEX_PREFIX", "~nobody-of-this-name/models")
+    with pytest.raises(UsageError, match="home folder that does not exist"):
+        default_prefix()

@@ -100,9 +100,9 @@ def open_workspace(prefix: Path | None) -> Workspace:
     Raises:
         UsageError: something else than a folder is there.
     """
-    from compiler.workspace import Workspace, default_prefix
+    from compiler.workspace import Workspace, default_prefix, expand_home
 
-    chosen = prefix.expanduser() if prefix is not None else default_prefix()
+    chosen = expand_home(prefix) if prefix is not None else default_prefix()
     place = chosen.absolute()
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
