@@ -165,8 +165,9 @@ class MachineScreen(AppScreen):
             case "fault":
                 return line((f"✗ fault: {stopped.detail}", "bad"))
             case "halted":
-                text = machine.finished.text if machine.finished is not None else ""
-                return line(("✓ the text is complete: ", "good"), (repr(text), "strong"))
+                if machine.finished is None:  # it ended on the generate screen, before anybody looked here
+                    return line(("✓ the text is complete; ", "good"), ("5", "accent"), (" shows its tokens", "text"))
+                return line(("✓ the text is complete: ", "good"), (repr(machine.finished.text), "strong"))
             case "interrupted":
                 return line((f"■ interrupted{': ' + stopped.detail if stopped.detail else ''}", "warn"))
         return line(("■ stopped", "text"))

@@ -126,6 +126,19 @@ async def test_no_pane_waits_for_an_emulator_that_runs(make_app: MakeApp, demo: 
         assert "Starting the emulator" not in shown and shown.count("No prompt yet") == 2
 
 
+async def test_a_text_that_ended_on_the_generate_screen_is_not_called_empty(
+    make_app: MakeApp, demo: ModelFolder
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "p", "H", "i", "enter")
+        await until(pilot, lambda: "ms/token" in text(app))
+        await press(pilot, "ctrl+o")
+        await until(pilot, lambda: "the text is complete" in text(app))
+        assert "complete; 5 shows its tokens" in text(app) and "''" not in text(app)
+
+
 async def test_stepping_through_a_build(make_app: MakeApp, demo: ModelFolder) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
