@@ -5,7 +5,7 @@
 #   quick        run the everyday subset of it
 #   check        formatting, lint, types, import contracts, tests
 #   torture      inject every kind of fault, print what came of it (15 minutes)
-#   bench        measure time and memory, write docs/performance.md
+#   bench        measure time and memory, write docs/performance.md (ARGS="timing": its rows alone)
 #   screenshots  redraw screenshots/
 #   tour         walk through every screen in tmux, at 80x24 and 200x50
 #   docs         regenerate docs/isa.md from the instruction table

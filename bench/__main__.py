@@ -1,12 +1,14 @@
-"""Run the benchmarks, print the table, write docs/performance.md."""
+"""Run the benchmarks, print the table, renew their rows in docs/performance.md."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from bench import copying, emulator, families, first_paint, inspector, instructions, passes, timing
@@ -24,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "emulator": emulator.measure,
 }
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
+MEASURED = Path(__file__).parent / "out"
 
 
 def main() -> int:
@@ -36,12 +39,26 @@ def main() -> int:
     rows: list[Row] = []
     for name in chosen:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += BENCHMARKS[name]()
-    table = format_table(rows)
-    print(table)
-    if set(chosen) == set(BENCHMARKS):
-        REPORT.write_text(f"{_introduction()}\n{table}", encoding="utf-8")
+        found = BENCHMARKS[name]()
+        _keep(name, found)
+        rows += found
+    print(format_table(rows))
+    if all(_kept(name).exists() for name in BENCHMARKS):
+        known = [Row(**row) for name in BENCHMARKS for row in json.loads(_kept(name).read_text(encoding="utf-8"))]
+        REPORT.write_text(f"{_introduction()}\n{format_table(known)}", encoding="utf-8")
+    else:
+        print(f"{REPORT.name} is written when every benchmark has run once", file=sys.stderr)
     return 0 if all(row.met for row in rows) else 1
+
+
+def _kept(name: str) -> Path:
+    return MEASURED / f"{name}.json"
+
+
+def _keep(name: str, rows: list[Row]) -> None:
+    """The rows of one run of one benchmark, for the report."""
+    MEASURED.mkdir(exist_ok=True)
+    _kept(name).write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
 
 
 def format_table(rows: list[Row]) -> str:
@@ -58,10 +75,10 @@ def _introduction() -> str:
         "# Performance\n\n"
         "<!-- Written by `make bench`; do not edit. -->\n\n"
         f"Measured with Python {platform.python_version()} on {os.cpu_count()} cores ({platform.machine()}).\n"
-        "Times of one table come from one run: medians of three (first paint: of seven), the yardstick measured in\n"
-        "turn with what it is compared to. Memory is anonymous memory (RssAnon), sampled every 10 ms. Weights are\n"
-        "made up, shapes are real. The machine is shared: a ratio says more than a time, and the emulator's rows\n"
-        "against transformers differ by a factor of two and more from run to run.\n"
+        "A row and its yardstick come from one run, measured in turn: medians of three (first paint: of seven).\n"
+        "`make bench ARGS=emulator` renews the rows of one benchmark. Memory is anonymous memory (RssAnon),\n"
+        "sampled every 10 ms. Weights are made up, shapes are real. The machine is shared: a ratio says more than\n"
+        "a time, and the emulator's rows against transformers differ by a factor of two and more from run to run.\n"
     )
 
 
