@@ -143,3 +143,11 @@ def test_a_sound_build_of_every_family_agrees_and_a_damaged_weight_is_named(tmp_
 
 def test_what_is_not_a_number_is_no_agreement() -> None:
     assert not Comparison("x", float(np.nan), 1.0).passed
+
+
+def test_a_layer_that_roundings_explain_passes_and_says_so() -> None:
+    explained = Comparison("layer 2", 0.5, 0.1, magnified=True)
+    assert explained.passed
+    assert "each instruction is right" in explained.numbers
+    assert not Comparison("layer 2", 0.5, 0.1).passed
+    assert not Comparison("layer 2", float(np.nan), 0.1, magnified=True).passed
