@@ -106,9 +106,11 @@ class Binding(Arguments):
         rest = [pc for pc in node.pcs if self._program[pc].mnemonic not in ("rd.param", "rd.kv")]
         names = tuple(self._program[pc].mnemonic for pc in rest)
         operands = [self._renamed[pc] for pc in rest]
+        if not names:
+            return None
+        if any(instr.mnemonic == "rd.kv" for instr in instrs):
+            return self._cached(operands[0], opened) if names == ("mm",) else None
         if names[0] == "mm":
-            if any(instr.mnemonic == "rd.kv" for instr in instrs):
-                return self._cached(operands[0], opened) if len(names) == 1 else None
             return self._matrix(operands[0], opened, names[1:], operands[1:], member)
         if names == ("tx", "rx"):
             return self._exchange(*operands)
@@ -131,6 +133,8 @@ class Binding(Arguments):
         source = opened[o.stream]
         if (source.rows, source.cols) != (o.rows, o.cols):
             raise Trap("a stream of another shape")
+        if writes and writes[0].heads * writes[0].head_dim != o.rows:
+            raise Trap("a token of another length than the stream")
         bias = self._parameters(opened[o.bias], o.rows) if o.bias else None
         if (o.bias and bias is None) or (source.index and self._lanes > 1):
             return None

@@ -33,9 +33,16 @@ def verify_map(memory_map: MemoryMap, graph: Graph) -> None:
     """
     _verify_geometry(memory_map)
     parameters = {parameter.name: parameter for parameter in graph.parameters}
+    mapped = {region.name.removesuffix(":table") for region in memory_map.regions}
+    for name in parameters:
+        if name not in mapped:
+            raise VerificationError(f"memory map: parameter {name} of the model has no region")
     for region in memory_map.regions:
         if region.is_parameter:
-            _verify_coverage(region, memory_map.num_devices, parameters[region.name.removesuffix(":table")])
+            parameter = parameters.get(region.name.removesuffix(":table"))
+            if parameter is None:
+                raise VerificationError(f"memory map: region {region.name} is no parameter of the model")
+            _verify_coverage(region, memory_map.num_devices, parameter)
     _verify_heads(memory_map, graph)
 
 

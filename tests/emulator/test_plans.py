@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +16,7 @@ from compiler.emulator.bound import BoundPlan
 from compiler.emulator.machine import Machine
 from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import MachineFault
+from compiler.isa.encode import decode_program, encode_program
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
 
@@ -178,3 +181,20 @@ def test_rewriting_a_token_of_a_cache_is_stepped_through(new_bench, put) -> None
     put(machine, 0, range(8))
     machine.run(100)
     assert machine.state.memory.peek(0, *keys.place(0, 0, 4), 8).tolist() == [4.0 * value for value in range(8)]
+
+
+@pytest.mark.parametrize("mnemonic", ["wr.key", "wr.value"])
+def test_a_token_of_another_length_than_its_stream_faults_as_in_a_step(demo: Workspace, mnemonic: str) -> None:
+    build = copy.copy(compiled(demo, 1, "float32"))
+    program = decode_program(build.program_words.astype("<i4").tobytes())
+    pc = next(index for index, instr in enumerate(program) if instr.mnemonic == mnemonic)
+    place = [operand.name for operand in program[pc].spec.operands].index("heads")
+    values = program[pc].values
+    program[pc] = replace(program[pc], values=(*values[:place], 1, *values[place + 1 :]))
+    build.program_words = np.frombuffer(encode_program(program), "<i4").reshape(-1, 8)
+    faults = []
+    for fast in (True, False):
+        with pytest.raises(MachineFault, match=rf"pc {pc} after .*: {mnemonic} .* elements, expected") as caught:
+            list(Session(Machine(build, fast=fast)).generate((5, 6, 7), 2))
+        faults.append(str(caught.value))
+    assert faults[0] == faults[1]

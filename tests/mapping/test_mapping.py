@@ -102,6 +102,16 @@ def test_contents_that_differ_in_one_bit_are_found() -> None:
         verify_contents(memory_map, Sources(graph, RandomTensors(graph)), read)
 
 
+def test_a_map_of_another_model_is_refused_by_a_parameter() -> None:
+    graph = tiny_graph("llama")
+    memory_map = _mapping(graph, 1).memory_map
+    with pytest.raises(VerificationError, match="has no region"):
+        verify_map(replace(memory_map, regions=memory_map.regions[1:]), graph)
+    fewer = replace(graph, parameters=graph.parameters[1:])
+    with pytest.raises(VerificationError, match="is no parameter"):
+        verify_map(memory_map, fewer)
+
+
 @pytest.mark.parametrize("field", ["begin", "end", "rows", "segments"])
 def test_the_verifier_finds_a_damaged_region(field: str) -> None:
     graph = tiny_graph("llama")
