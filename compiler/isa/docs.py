@@ -18,7 +18,8 @@ one, and these programs run on this package's emulator only. Classes and units f
 (IEEE Micro 2024, arXiv 2408.07326).
 
 A program is one stream for all devices (SPMD). Values in the LMU and in HBM are of the build's dtype;
-every instruction computes in float32 and rounds each result once. HBM addresses are byte addresses
+every instruction computes in float32 and rounds each result once. A NaN is a NaN: which of its bit
+patterns a result has is not specified. HBM addresses are byte addresses
 within a channel, the same in all 32 channels, in units of {HBM_UNIT_BYTES} bytes.
 """
 

@@ -39,14 +39,19 @@ def compiled(workspace: Workspace, num_devices: int, dtype: str) -> Build:
     return open_build(folder.param(name), folder.inst(name))
 
 
+def bits(values: np.ndarray) -> bytes:
+    """Float32 values as bytes; which of the NaNs an operation gives is not specified, so that all are one here."""
+    return np.where(np.isnan(values), np.float32(np.nan), values).tobytes()
+
+
 def everything(machine: Machine) -> dict[str, object]:
     """All that a program can change."""
     state = machine.state
     caches = [region.name for region in machine.build.memory_map.regions if region.kind in ("key", "value")]
     return {
-        "lmu": [np.where(state.written, lmu, 0).tobytes() for lmu in state.lmu],
+        "lmu": [bits(np.where(state.written, lmu, 0)) for lmu in state.lmu],
         "written": state.written.tobytes(),
-        "caches": [state.memory.cache(name).values.tobytes() for name in caches],
+        "caches": [bits(state.memory.cache(name).values) for name in caches],
         "tokens": [state.memory.cache(name).written.tobytes() for name in caches],
         "registers": machine.registers,
         "pc": machine.pc,
