@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -88,13 +89,18 @@ Sample = dict[str, float]
 
 def measure() -> list[Row]:
     """Decode, prefill, load and memory rows."""
-    with TemporaryDirectory(prefix="hyperdex-bench-") as folder:
-        prefix = Path(folder)
-        shapes = (("OPT-1.3B", OPT_1_3B), ("Llama-3.2-1B", LLAMA_1B))
-        return [*(row for title, shape in shapes for row in _shape_rows(prefix, title, shape)), *_demo_rows(prefix)]
+    rows: list[Row] = []
+    for measured in (
+        partial(_shape_rows, "OPT-1.3B", OPT_1_3B),
+        partial(_shape_rows, "Llama-3.2-1B", LLAMA_1B),
+        _demo_rows,
+    ):
+        with TemporaryDirectory(prefix="hyperdex-bench-") as folder:  # one each: together they fill a disk
+            rows += measured(Path(folder))
+    return rows
 
 
-def _shape_rows(prefix: Path, title: str, shape: Shape) -> list[Row]:
+def _shape_rows(title: str, shape: Shape, prefix: Path) -> list[Row]:
     from compiler.workspace import Workspace
 
     model = f"bench/{shape.name}"
