@@ -46,15 +46,17 @@ def measure() -> list[Row]:
     ]
 
 
-def first_paint_ms(arguments: list[str], prefix: Path) -> float:
-    """CPU milliseconds of this interpreter with `arguments` until its screen stands.
+def first_paint_ms(arguments: list[str], folder: Path) -> float:
+    """CPU milliseconds of this interpreter with `arguments` until its screen stands; what it keeps goes into `folder`.
 
     Raises:
         RuntimeError: it ended or painted nothing.
     """
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.update(TERM="xterm-256color", HYPERDEX_PREFIX=str(prefix), HOME=str(prefix))
+        os.environ.update(TERM="xterm-256color", HYPERDEX_PREFIX=str(folder / "models"), HOME=str(folder))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, by the warm-up, as when installed
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
         os.execv(sys.executable, [sys.executable, *arguments])
     try:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

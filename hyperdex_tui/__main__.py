@@ -6,6 +6,7 @@ Help, version and wrong arguments are answered before the toolkit is loaded.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ def _start(prefix: Path | None, model_id: str) -> int:
     folder = (expand_home(prefix) if prefix is not None else default_prefix()).absolute()
     if not _is_terminal(sys.stderr):  # the toolkit draws on stderr, which the user has sent elsewhere
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
+    gc.disable()  # until the first screen stands: hardly anything that a start makes is garbage
     from compiler.bus_error import explain_bus_errors
     from hyperdex_tui.app import HyperDexApp
     from hyperdex_tui.crash import terminal_restorer

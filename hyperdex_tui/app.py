@@ -85,7 +85,9 @@ class HyperDexApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         known = {theme.name for theme in THEMES}
-        self.theme = self._state.theme if self._state.theme in known else THEMES[0].name
+        name = self._state.theme if self._state.theme in known else THEMES[0].name
+        self.set_reactive(App.theme, name)  # as if it had always been: setting it would parse the style sheet again
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def get_default_screen(self) -> Screen[None]:
         """The models."""
@@ -126,8 +128,9 @@ class HyperDexApp(App[None]):
             event.prevent_default()
 
     def on_ready(self) -> None:
-        """What the start made stays: the collector need not look at it again and again."""
+        """What the start made stays: the collector, off until now, need not look at it again and again."""
         gc.freeze()
+        gc.enable()
         if self._complaint:
             self.notify(self._complaint, severity="warning", markup=False)
         self._return_to(self._place)

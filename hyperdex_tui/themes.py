@@ -1,7 +1,14 @@
-"""The themes. Chosen to stay apart in 256 colours; nothing is told by colour alone."""
+"""The themes, and what each role of a span looks like in them.
+
+Colours are chosen to stay apart in 256; nothing is told by colour alone.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
+from rich.style import Style
 from textual.theme import Theme
 
 DARK = Theme(
@@ -53,6 +60,45 @@ CONTRAST = Theme(
 )
 
 THEMES: tuple[Theme, ...] = (DARK, LIGHT, CONTRAST)
+
+LOOKS: dict[str, str] = {
+    "text": "",
+    "strong": "bold",
+    "dim": "$muted",
+    "accent": "bold $accent",
+    "good": "$success",
+    "warn": "$warning",
+    "bad": "bold $error",
+    "head": "bold underline $secondary",
+    "bar": "on $bar",
+    "cap": "bold $accent on $bar",
+    "cursor": "bold on $selected",
+    "cursor-blurred": "on $selected-blurred",
+    "match": "bold underline $warning",
+    "match-sign": "bold $warning",
+    "kind-embedding": "#000000 on #87afff",
+    "kind-weight": "#000000 on #87d787",
+    "kind-bias": "#000000 on #d7d787",
+    "kind-norm": "#000000 on #d7af5f",
+    "kind-table": "#000000 on #d787d7",
+    "kind-key": "#000000 on #5fd7d7",
+    "kind-value": "#000000 on #00afaf",
+    "kind-io": "#000000 on #ff8787",
+    "kind-free": "$muted on $panel",
+    "unit-SMA": "$primary",
+    "unit-SXE": "$success",
+    "unit-VXE": "$warning",
+    "unit-ESL": "$error",
+    "unit-ICP": "$muted",
+}
+"""By role a rich style, with the theme's variables for colours. What it leaves out is as the widget has it."""
+
+_VARIABLE = re.compile(r"\$([\w-]+)")
+
+
+def style_of(role: str, variables: Mapping[str, str]) -> Style:
+    """What a role adds to the style of the widget around it, in the theme with these variables."""
+    return Style.parse(_VARIABLE.sub(lambda name: variables[name[1]], LOOKS[role]))
 
 
 def next_theme(name: str) -> str:

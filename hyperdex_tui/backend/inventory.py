@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler.checkpoint.model_card import read_card
 from compiler.checkpoint.regular_file import find_file
 from compiler.errors import HyperDexError
 from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
-from compiler.staleness import CheckpointState, checkpoint_state, stale_build
 from compiler.workspace import ModelFolder, Workspace, parse_build_name
 from hyperdex_tui.backend.jobs import running_job
 from hyperdex_tui.backend.words import config_dtype, config_words, weights_of
+
+if TYPE_CHECKING:
+    from compiler.staleness import CheckpointState
 
 DEMO_ID = "hyperdex/demo"
 _JSON_LIMIT = 64 << 20
@@ -118,6 +121,8 @@ def _bundled(folder: ModelFolder) -> ModelEntry:
 
 def read_model(folder: ModelFolder) -> ModelEntry:
     """One model's entry; problems end up in `note`."""
+    from compiler.staleness import checkpoint_state  # knows the formats, which the first frame need not wait for
+
     config, note = read_json(folder.ckpt / "config.json")
     converted, damage = read_json(folder.ckpt / "hyperdex_config.json")
     checkpoint = checkpoint_state(folder)
@@ -172,6 +177,8 @@ def folder_bytes(path: Path) -> int:
 
 
 def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> BuildEntry:
+    from compiler.staleness import stale_build
+
     parsed = parse_build_name(name)
     param, param_note = read_json(folder.param(name) / "manifest.json")
     inst, inst_note = read_json(folder.inst(name) / "manifest.json")

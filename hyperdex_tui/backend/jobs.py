@@ -19,12 +19,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from compiler.errors import ArtifactError, UsageError
-from compiler.events import JobFinished, JobStarted, PhaseFailed, Record, from_line
 from compiler.workspace import ModelFolder, Workspace, build_name, check_inside, parse_model_id
 from hyperdex_tui.backend.job_options import checked_options
+
+if TYPE_CHECKING:
+    from compiler.events import JobStarted, Record
 
 _READ_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14
@@ -179,6 +181,8 @@ class Follower:
 
     def read(self) -> list[Record]:
         """New records; lines that are no event of ours are passed over. Missing file: none yet."""
+        from compiler.events import from_line
+
         try:
             with _open_regular(self.path) as file:
                 if os.fstat(file.fileno()).st_size < self._offset:
@@ -226,6 +230,8 @@ def is_alive(started: JobStarted) -> bool | None:
 
 def running_job(folder: ModelFolder) -> str:
     """Id of the newest job of a model if its process still works on it, else ""."""
+    from compiler.events import JobFinished, JobStarted, PhaseFailed, from_line
+
     try:
         newest = max(folder.jobs.glob("*.jsonl"), default=None, key=lambda path: path.name)
         if newest is None:

@@ -7,7 +7,6 @@ one place and never read as markup, and so that colour follows the theme.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -18,41 +17,10 @@ from textual.widget import Widget
 
 from compiler.sanitize import printable
 from hyperdex_tui.formatting import cut
-
-ROLES = (
-    "text",
-    "strong",
-    "dim",
-    "accent",
-    "good",
-    "warn",
-    "bad",
-    "head",
-    "bar",
-    "cap",
-    "cursor",
-    "cursor-blurred",
-    "match",
-    "match-sign",
-    "kind-embedding",
-    "kind-weight",
-    "kind-bias",
-    "kind-norm",
-    "kind-table",
-    "kind-key",
-    "kind-value",
-    "kind-io",
-    "kind-free",
-    "unit-SMA",
-    "unit-SXE",
-    "unit-VXE",
-    "unit-ESL",
-    "unit-ICP",
-)
-"""What a span means; app.tcss gives each a look as `.role--NAME`."""
+from hyperdex_tui.themes import style_of
 
 Span = tuple[str, str]
-"""Text and role."""
+"""Text and role, one of `themes.LOOKS`."""
 
 Line = Sequence[Span]
 
@@ -77,8 +45,6 @@ def _same_ground(first: Style, second: Style) -> bool:
 class Painted(Widget):
     """A widget that draws `Line`s; the base of every list and pane."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"role--{role}" for role in ROLES}
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         self._styles: dict[str, Style] = {}
         super().__init__(id=id, classes=classes)
@@ -87,7 +53,8 @@ class Painted(Widget):
         """The rich style of a role under the current theme."""
         style = self._styles.get(role)
         if style is None:
-            style = self._styles[role] = self.get_component_rich_style(f"role--{role}")
+            look = style_of(role, self.app.theme_variables)
+            style = self._styles[role] = self.rich_style + look
         return style
 
     def notify_style_update(self) -> None:

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hyperdex_tui.widgets.painted import ROLES, Line, Pane, line
+from hyperdex_tui.themes import LOOKS
+from hyperdex_tui.widgets.painted import Line, Pane, line
 from hyperdex_tui.widgets.row_list import RowList
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import settle
 
-SPANS = st.lists(st.tuples(st.text(max_size=12), st.sampled_from(ROLES)), max_size=6)
+SPANS = st.lists(st.tuples(st.text(max_size=12), st.sampled_from(sorted(LOOKS))), max_size=6)
 
 
 async def test_a_painted_row_has_exactly_its_width(make_app: MakeApp) -> None:

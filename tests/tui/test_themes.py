@@ -6,8 +6,7 @@ import pytest
 from rich.color import ColorSystem
 from textual.color import Color
 
-from hyperdex_tui.themes import THEMES
-from hyperdex_tui.widgets.painted import ROLES
+from hyperdex_tui.themes import LOOKS, THEMES
 from hyperdex_tui.widgets.row_list import RowList
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import settle
@@ -37,7 +36,7 @@ async def test_every_role_is_legible(make_app: MakeApp, theme: str) -> None:
         await settle(pilot)
         listing = app.screen.query_one(RowList)
         cursor = listing.style_of("cursor").bgcolor
-        for role in ROLES:
+        for role in LOOKS:
             style = listing.style_of(role)
             assert style.color is not None and style.bgcolor is not None
             grounds = [style.bgcolor] if role.startswith(("kind-", "cursor")) else [style.bgcolor, cursor]
