@@ -7,7 +7,6 @@ checked when it is read, all of them by `debug_from_bytes`. Standard library onl
 
 from __future__ import annotations
 
-import mmap
 import struct
 import sys
 import zlib
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import lt
+from typing import Protocol
 
 from compiler.debug_info import DebugInfo, LayerBegin, LiveRange, Node, PassReport, layer_begins
 from compiler.errors import ArtifactError
@@ -118,6 +118,14 @@ def _little_endian(cells: array[int]) -> bytes:
     return cells.tobytes()
 
 
+class Content(Protocol):
+    """A file as bytes: in memory, mapped, or read piece by piece."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 class DebugTables:
     """Debug information in a file, read one record at a time.
 
@@ -125,7 +133,7 @@ class DebugTables:
     IndexError where there is no such record.
 
     Args:
-        content: the whole file, mapped or in memory.
+        content: the whole file.
         instruction_count: instructions of the program it belongs to.
         where: name of the file for error messages.
 
@@ -133,7 +141,7 @@ class DebugTables:
         ArtifactError: damaged, of another version, or of another program.
     """
 
-    def __init__(self, content: bytes | mmap.mmap, instruction_count: int, where: str) -> None:
+    def __init__(self, content: Content, instruction_count: int, where: str) -> None:
         self.content = content
         self.where = where
         version = check_header(content[:HEADER_BYTES], Payload.DEBUG, where)
@@ -141,10 +149,11 @@ class DebugTables:
             raise ArtifactError(f"{where} has debug format {version}, this program reads {FORMAT_VERSION}", RECOMPILE)
         if len(content) < _TABLES_BEGIN:
             raise self._wrong(f"has {len(content)} bytes, less than its directory")
-        counts = _DIRECTORY.unpack_from(content, HEADER_BYTES)
+        head = content[:_TABLES_BEGIN]
+        counts = _DIRECTORY.unpack_from(head, HEADER_BYTES)
         directory_end = HEADER_BYTES + _DIRECTORY.size
-        (crc,) = _CRC.unpack_from(content, directory_end)
-        if crc != zlib.crc32(content[:directory_end]):
+        (crc,) = _CRC.unpack_from(head, directory_end)
+        if crc != zlib.crc32(head[:directory_end]):
             raise self._wrong("has a damaged directory (its checksum does not match)")
         *records, self._text_bytes = counts
         if records[0] != instruction_count:
@@ -166,12 +175,9 @@ class DebugTables:
         if not 0 <= index < table.count:
             raise IndexError(f"{self.where} has {table.count} {name}, none is {index}")
         code = f"<{table.width}{'i' if table.is_signed else 'I'}"
-        return struct.unpack_from(code, self.content, table.offset + index * table.width * _CELL_BYTES)
-
-    def close(self) -> None:
-        """Unmap the file."""
-        if isinstance(self.content, mmap.mmap):
-            self.content.close()
+        size = table.width * _CELL_BYTES
+        begin = table.offset + index * size
+        return struct.unpack(code, self.content[begin : begin + size])
 
     def count(self, name: str) -> int:
         """Records of a table."""

@@ -7,11 +7,11 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.artifacts.files import find_build_file
+from compiler.artifacts.files import REPEAT, find_build_file
 from compiler.artifacts.manifest import param_file
 from compiler.dtypes import DType
 from compiler.errors import ArtifactError
-from compiler.header import HEADER_BYTES
+from compiler.header import HEADER_BYTES, Payload, check_header
 from compiler.memory_map import CHANNELS, Element, MemoryMap, Place, Region
 from compiler.strict_json import RECOMPILE
 
@@ -38,9 +38,19 @@ class ChannelBytes:
                 self.close()
                 real = find_build_file(self._folder, name).real
                 self._open = (name, os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
-            return os.pread(self._open[1], min(count, self._map.file_bytes - address), HEADER_BYTES + address)
+                check_header(os.pread(self._open[1], HEADER_BYTES, 0), Payload.PARAM, name)
+            wanted = min(count, self._map.file_bytes - address)
+            found = os.pread(self._open[1], wanted, HEADER_BYTES + address)
         except OSError as error:
             raise ArtifactError(f"{name} cannot be read: {error.strerror}", RECOMPILE) from None
+        except ArtifactError:
+            self.close()
+            raise
+        if len(found) < wanted:
+            raise ArtifactError(
+                f"{name} ends before byte {HEADER_BYTES + address + wanted:,}: it was cut short", REPEAT
+            )
+        return found
 
     def close(self) -> None:
         """Close what is open."""

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,9 @@ from hyperdex_tui.backend.query import Term
 
 _PARALLEL_ROWS = 500_000
 """A program shorter than this is searched by one process."""
+
+_LAST_MOMENT_S = 1.0
+"""What the kernel may take to end a process that a signal killed."""
 
 Progress = Callable[[float], None]
 
@@ -39,8 +43,8 @@ class Interrupted(InspectionError):
 class _Process:
     """One inspection process and its range of instructions."""
 
-    def __init__(self, folder: Path, begin: int, end: int) -> None:
-        self._arguments = (str(folder.absolute()), str(begin), str(end))
+    def __init__(self, folder: Path, begin: int, end: int, mark: str) -> None:
+        self._arguments = (str(folder.absolute()), str(begin), str(end), mark)
         self._process: subprocess.Popen[bytes] | None = None
         self._busy = threading.Lock()
         self._life = threading.Lock()
@@ -88,9 +92,11 @@ class _Process:
             except (OSError, ValueError):
                 answer = None
             if answer is None:
-                self._discard()
+                code = self._discard()
                 if self._interrupted or self._is_closed:
                     raise Interrupted("cancelled")
+                if code == -signal.SIGBUS:
+                    raise InspectionError("a file of the build was cut short while it was looked into")
                 raise InspectionError("the process that looks into the program ended unexpectedly")
         if "error" in answer[0]:
             raise InspectionError(str(answer[0]["error"]))
@@ -108,16 +114,28 @@ class _Process:
         self._is_closed = True
         self._discard()
 
-    def _discard(self) -> None:
-        """End the process; the next request starts another."""
+    def _discard(self) -> int:
+        """End the process; the next request starts another. How it ended."""
         with self._life:
             process, self._process = self._process, None
-        if process is not None:
+        if process is None:
+            return 0
+        if process.poll() is None and not self._ends_by_itself(process):
             process.kill()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    _close(pipe)
-            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                _close(pipe)
+        return process.wait()
+
+    def _ends_by_itself(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether a process that said no more has just a signal to die of."""
+        if self._interrupted or self._is_closed:
+            return False
+        try:
+            process.wait(_LAST_MOMENT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 def _close(pipe: IO[bytes]) -> None:
@@ -146,12 +164,13 @@ class Inspector:
     Args:
         folder: instruction folder of the build.
         count: instructions of its program.
+        mark: of its program file; a program that was replaced since is not looked into. "" for any.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, mark: str = "") -> None:
         parts = min(2, os.cpu_count() or 1) if count >= _PARALLEL_ROWS else 1
         borders = [count * part // parts for part in range(parts + 1)]
-        self._processes = [_Process(folder, *border) for border in itertools.pairwise(borders)]
+        self._processes = [_Process(folder, *border, mark) for border in itertools.pairwise(borders)]
         self._count = count
 
     async def warm_up(self) -> None:

@@ -45,6 +45,7 @@ class AppScreen(Screen[None]):
         self.trail = trail
         self._first_note = note
         self._prompt_line: PromptLine | None = None
+        self._told = ""
 
     def compose(self) -> ComposeResult:
         """Bars around the body."""
@@ -65,6 +66,12 @@ class AppScreen(Screen[None]):
         from compiler.sanitize import one_line
 
         self.notify(one_line(text), severity=severity, markup=False, timeout=8 if severity == "error" else 4)
+
+    def tell_once(self, problem: str) -> None:
+        """Warn of what is wrong with what the screen shows, unless that was the last warning."""
+        if problem and problem != self._told:
+            self.say(problem, "warning")
+        self._told = problem or self._told
 
     def open_prompt(self, purpose: str, label: str, initial: str = "", placeholder: str = "") -> None:
         """Show the prompt line above the key bar; a second call replaces the first."""

@@ -64,7 +64,7 @@ class CompareScreen(AppScreen):
             for folder in self._folders:
                 self._programs.append(await asyncio.to_thread(open_program, folder))
             self._position = min(_POSITION, *(program.manifest.max_length - 1 for program in self._programs))
-            self._inspector = Inspector(self._folders[0], self._programs[0].count)
+            self._inspector = Inspector(self._folders[0], self._programs[0].count, self._programs[0].mark)
             request = {"do": "compare", "other": str(self._folders[1].absolute()), "position": self._position}
             found, _ = await self._inspector.ask(request)
         except Interrupted:
@@ -89,6 +89,8 @@ class CompareScreen(AppScreen):
         """Describe the operation under the cursor."""
         pair = self.pairs.current_pair
         self.query_one("#pair-detail", Pane).show(self._detail(pair) if pair is not None else [])
+        for program in self._programs:
+            self.tell_once(program.note)
 
     def _detail(self, pair: Pair) -> list[Line]:
         sign, role, meaning = CHANGES[pair.change]

@@ -57,9 +57,8 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
             self.rows.rows_changed()
             return
         self._listing = Listing(program)
-        self._inspector = Inspector(self._folder, program.count)
-        if program.note:
-            self.say(program.note, "warning")
+        self._inspector = Inspector(self._folder, program.count, program.mark)
+        self.tell_once(program.note)
         self.focus_on(self._pc, self._region)
 
     def on_unmount(self) -> None:
@@ -90,6 +89,12 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         row = self.rows.current
         if self._listing is not None and row != self.query_one(InstructionDetail).shown:
             self.query_one(InstructionDetail).show_row(self._listing.program, row)
+            self.tell_once(self._listing.program.note)
+
+    def on_screen_resume(self) -> None:
+        """Back from another screen: the build may have been made anew meanwhile."""
+        if self._listing is not None and not self._listing.program.is_current:
+            self.tell_once("the program was compiled again or changed since it was opened; Esc, then open it anew")
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter."""

@@ -20,7 +20,15 @@ from hyperdex_tui.backend.program import Program, open_program
 from hyperdex_tui.backend.verification import compare_with_transformers, verify_command
 from hyperdex_tui.formatting import wrap
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenInstructions, OpenMemory, OpenTimeline, RowChosen
+from hyperdex_tui.messages import (
+    LineEntered,
+    OpenGenerate,
+    OpenInstructions,
+    OpenMemory,
+    OpenTimeline,
+    RowChosen,
+    RowMoved,
+)
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.machine_listing import MachineListing
 from hyperdex_tui.widgets.machine_view import VIEWS, MachineView, hbm_columns, lmu_columns
@@ -348,6 +356,11 @@ class MachineScreen(AppScreen):
             self._hbm_at = (found["region"], head, row, col)
             view.show(self._machine, "hbm")
         self.run_worker(self._look(), exclusive=True, group="look")
+
+    def on_row_moved(self, event: RowMoved) -> None:
+        """What is wrong with the files may show only when a row is looked at."""
+        if self._program is not None:
+            self.tell_once(self._program.note)
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter: a breakpoint in the listing, its removal in their list."""

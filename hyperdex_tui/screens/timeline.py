@@ -95,6 +95,8 @@ class TimelineScreen(AppScreen):
     def on_row_moved(self, event: RowMoved) -> None:
         """The cursor is elsewhere."""
         self._detail()
+        if self._program is not None:
+            self.tell_once(self._program.note)
 
     def _detail(self) -> None:
         tracks = self.query_one(TimelineTracks)

@@ -1,4 +1,4 @@
-"""`python -m hyperdex_tui.backend.inspection FOLDER BEGIN END`: answers one request per line of standard input.
+"""`python -m hyperdex_tui.backend.inspection FOLDER BEGIN END MARK`: answers one request per line of standard input.
 
 A request is a JSON object with the name of what to `do`. Answers are JSON lines:
 any number of `{"done": rows}`, then `{"bytes": n, ...}` followed by n bytes, or
@@ -63,9 +63,9 @@ def main() -> int:
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     answers = Answers()
-    folder, begin, end = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, begin, end, mark = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     try:
-        service = Service(folder, begin, end)
+        service = Service(folder, begin, end, mark)
     except (HyperDexError, ValueError) as error:
         answers.write({"error": str(error)})
         return 1

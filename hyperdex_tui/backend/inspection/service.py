@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.artifacts.debug import Content
+from compiler.errors import ArtifactError
 from compiler.header import HEADER_BYTES
 from compiler.isa.spec import WORD_COUNT
 from hyperdex_tui.backend.inspection.compare import align, operations
@@ -30,19 +33,26 @@ Answer = tuple[dict[str, Any], bytes]
 class Service:
     """Answers requests about the instructions [begin, end) of the program in a folder.
 
+    Args:
+        mark: of the program file as whoever asks sees it; "" for any.
+
     Raises:
-        ArtifactError: the program cannot be opened.
+        ArtifactError: the program cannot be opened, or is another one by now.
     """
 
-    def __init__(self, folder: Path, begin: int, end: int) -> None:
-        self.program = open_program(folder)
+    def __init__(self, folder: Path, begin: int, end: int, mark: str = "") -> None:
+        self.program = open_program(folder, mapped=True)
+        if mark and self.program.mark != mark:
+            raise ArtifactError(
+                "the program was compiled again or changed since it was opened", "leave and open it anew"
+            )
         self.begin, self.end = begin, min(end, self.program.count)
 
     @cached_property
     def words(self) -> NDArray[np.uint32]:
         """All words of the program."""
         count = self.program.count * WORD_COUNT
-        return np.frombuffer(self.program.words, "<u4", count, HEADER_BYTES).reshape(-1, WORD_COUNT)
+        return np.frombuffer(_buffer(self.program.words), "<u4", count, HEADER_BYTES).reshape(-1, WORD_COUNT)
 
     @cached_property
     def search(self) -> Search:
@@ -50,7 +60,7 @@ class Service:
         tables = self.program.tables
         names = None
         if tables is not None:
-            names = Names(memoryview(tables.content), tables, self.program.sections, self.begin, self.end)
+            names = Names(_buffer(tables.content), tables, self.program.sections, self.begin, self.end)
         return Search(self.words, names, TemplateIndex(self.program.labels), self.begin, self.end)
 
     def answer(self, request: dict[str, Any], on_progress: Progress) -> Answer:
@@ -77,7 +87,7 @@ class Service:
 
     def _compare(self, folder: Path, position: int) -> list[dict[str, Any]]:
         """The pairs of this program and the one in another folder, without their shapes."""
-        with closing(open_program(folder)) as other:
+        with closing(open_program(folder, mapped=True)) as other:
             pairs = align(operations(self.program, position), operations(other, position))
         shown = [asdict(pair) for pair in pairs]
         for pair in shown:
@@ -85,3 +95,9 @@ class Service:
                 if side is not None:
                     del side["shape"]
         return shown
+
+
+def _buffer(content: Content) -> memoryview:
+    """A mapped file without a copy."""
+    assert isinstance(content, mmap)
+    return memoryview(content)
