@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO
 
 from compiler.errors import BusyError, UsageError
 from compiler.publish import explain, make_folder, publish_file
@@ -108,11 +107,8 @@ def _write_holder(folder: Path) -> None:
         "pid": os.getpid(),
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-
-    def write(file: BinaryIO) -> None:
-        file.write(json.dumps(holder).encode())
-
-    publish_file(folder / HOLDER_NAME, write, in_prefix=True)
+    content = json.dumps(holder).encode()
+    publish_file(folder / HOLDER_NAME, lambda file: file.write(content), in_prefix=True)
 
 
 def _owner() -> str:

@@ -24,6 +24,7 @@ from compiler.source import SourceRef
 CHANNELS = 32
 BURST_BYTES = 64
 MAX_DEVICES = 64
+"""Most devices that work as one."""
 
 PARAMETER_KINDS = ("embedding", "weight", "bias", "norm", "table")
 """Kinds that the parameter files hold; the machine may only read them."""

@@ -106,12 +106,12 @@ def ensure_writable(folder: Path) -> None:
         raise explain(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), place)
 
 
-def publish_file(path: Path, write: Callable[[BinaryIO], None], *, in_prefix: bool = False) -> None:
+def publish_file(path: Path, write: Callable[[BinaryIO], object], *, in_prefix: bool = False) -> None:
     """Create or replace `path` with what `write` puts into the open file.
 
     Args:
         path: the file.
-        write: gets the open file.
+        write: gets the open file; its result does not matter.
         in_prefix: whether it belongs to a model, so that another --prefix would help.
 
     Raises:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from compiler.dtypes import BUILD_DTYPES, FLOAT16, DType, build_dtype
 from compiler.errors import UsageError
 from compiler.locking import lock_folder
+from compiler.memory_map import MAX_DEVICES
 from compiler.publish import ensure_free_space, publish_file, publish_folder, recover_folder, sha256_file
 from compiler.sanitize import one_line
 
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 SYSTEM_PREFIX = Path("/opt/hyperdex/models")
-MAX_DEVICES = 64
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 _CONTENT = ("ckpt", "param", "inst")

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from compiler.errors import HyperDexError, UsageError
 from compiler.publish import publish_file
@@ -106,13 +105,9 @@ def _check_model_id(model_id: str) -> None:
 
 def save_state(path: Path, state: State) -> str:
     """Write the state whole or not at all; why it was not written, or ""."""
-    content = json.dumps({"version": VERSION, **asdict(state)}, indent=2) + "\n"
-
-    def write(file: BinaryIO) -> None:
-        file.write(content.encode())
-
+    content = (json.dumps({"version": VERSION, **asdict(state)}, indent=2) + "\n").encode()
     try:
-        publish_file(path, write)
+        publish_file(path, lambda file: file.write(content))
     except HyperDexError as error:
         return str(error)
     return ""

@@ -8,7 +8,6 @@ spelling; what a family makes of them is written in `graph.architectures`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +64,7 @@ class CheckpointConfig:
     def number(self, name: str, low: float = 0.0, high: float = 1e9, default: Any = _REQUIRED) -> float:
         """A finite number in low..high; errors as for `integer`."""
         value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._refused(name, value, f"a number from {low:g} to {high:g}")
-        if not math.isfinite(value) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise self._refused(name, value, f"a number from {low:g} to {high:g}")
         return float(value)
 

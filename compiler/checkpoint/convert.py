@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from compiler import __version__
 from compiler.checkpoint.converted import (
     CONFIG_NAME,
     MODEL_NAME,
@@ -86,7 +87,7 @@ def convert(
                 hashed = conversion.stream(writer)
             files = tuple(SourceFile(file.name, file.size, sha256) for file, sha256 in hashed)
             fingerprint = fingerprint_of(files, config)
-            model = ConvertedModel(_tool_version(), architecture, config, conversion.tensors(), files, fingerprint)
+            model = ConvertedModel(__version__, architecture, config, conversion.tensors(), files, fingerprint)
             if not allow_overflow:
                 check_range(model.tensors, dtype)
             target.seek(0)
@@ -97,7 +98,7 @@ def convert(
 
         publish_file(folder / MODEL_NAME, write, in_prefix=True)
     content = dump_converted(written[0])
-    publish_file(folder / CONFIG_NAME, lambda file: _discard(file.write(content)), in_prefix=True)
+    publish_file(folder / CONFIG_NAME, lambda file: file.write(content), in_prefix=True)
     return written[0]
 
 
@@ -212,16 +213,3 @@ def _stored_magnitude(peak: float, tensor: StoredTensor) -> float:
             "no build can hold it",
         )
     return single
-
-
-def _tool_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("hyperdex-tui")
-    except PackageNotFoundError:
-        return "0"
-
-
-def _discard(count: int) -> None:
-    """`publish_file` wants no result."""

@@ -83,11 +83,7 @@ def remember_hashes(folder: Path, hashed: Sequence[tuple[RegularFile, str]]) -> 
     ]
     content = dump_object({"format_version": 1, "files": entries})
     with suppress(HyperDexError, OSError):
-        publish_file(folder / STATE_NAME, lambda file: _write(file.write(content)))
-
-
-def _write(count: int) -> None:
-    """`publish_file` wants no result."""
+        publish_file(folder / STATE_NAME, lambda file: file.write(content))
 
 
 def _source_files(folder: Path) -> tuple[SourceFile, ...]:

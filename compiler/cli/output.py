@@ -61,7 +61,7 @@ def write_output(path: Path, content: bytes) -> None:
                 while rest:
                     rest = rest[stream.write(rest) :]
             return
-        publish_file(target, lambda stream: _write(stream.write(content)))
+        publish_file(target, lambda stream: stream.write(content))
     except BrokenPipeError:
         raise UsageError(f"{path} could not be written: its reader went away") from None
     except OSError as error:
@@ -79,7 +79,3 @@ def _behind_links(path: Path) -> Path:
         if not target.is_symlink():
             return target
     raise UsageError(f"{path} cannot be written: its symbolic links lead in a circle", "name another file")
-
-
-def _write(_count: int) -> None:
-    """`publish_file` wants no result."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
 
 from compiler.errors import CheckpointError
 from compiler.publish import publish_file
@@ -53,12 +52,10 @@ def install_demo(folder_ckpt: Path) -> None:
     """
     sources = sorted(path for path in demo_folder().iterdir() if path.is_file() and not path.name.startswith("."))
     for source in sorted(sources, key=lambda path: path.name == "config.json"):
-        content = source.read_bytes()
-        target = folder_ckpt / source.name
-        if target.is_file() and target.read_bytes() == content:
-            continue
+        _copy(source, folder_ckpt / source.name)
 
-        def write(file: BinaryIO, content: bytes = content) -> None:
-            file.write(content)
 
-        publish_file(target, write, in_prefix=True)
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    if not target.is_file() or target.read_bytes() != content:
+        publish_file(target, lambda file: file.write(content), in_prefix=True)

@@ -16,6 +16,7 @@ import numpy as np
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.trap import Trap
 from compiler.errors import UsageError
+from compiler.sanitize import one_line
 
 _ADVICE = "start as many processes as the build has devices: torchrun --nproc-per-node N"
 
@@ -86,7 +87,7 @@ class ProcessLink:
         try:
             self._group.all_gather(parts, torch.from_numpy(mine))
         except RuntimeError as error:
-            raise Trap(f"another device is gone: {str(error).splitlines()[0][:200]}") from None
+            raise Trap(f"another device is gone: {one_line(str(error), 200)}") from None
         return np.concatenate([part.numpy() for part in parts])
 
 
@@ -107,7 +108,5 @@ def _join() -> Any:
         try:
             group.init_process_group("gloo")
         except (RuntimeError, ValueError) as error:
-            raise UsageError(
-                f"the processes do not find each other: {str(error).splitlines()[0][:200]}", _ADVICE
-            ) from None
+            raise UsageError(f"the processes do not find each other: {one_line(str(error), 200)}", _ADVICE) from None
     return group

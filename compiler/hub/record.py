@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from compiler.checkpoint.regular_file import find_file
 from compiler.errors import ArtifactError, CheckpointError
@@ -157,11 +156,7 @@ def write_record(ckpt: Path, record: Record) -> None:
     """Publish `record` in a folder."""
     fields = {"format_version": FORMAT_VERSION, **asdict(record), "complete": int(record.complete)}
     content = seal_object(fields)
-
-    def write(file: BinaryIO) -> None:
-        file.write(content)
-
-    publish_file(ckpt / RECORD_NAME, write, in_prefix=True)
+    publish_file(ckpt / RECORD_NAME, lambda file: file.write(content), in_prefix=True)
 
 
 def is_unchanged(ckpt: Path, file: RecordedFile) -> bool:

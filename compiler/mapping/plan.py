@@ -17,11 +17,10 @@ from compiler.errors import CapacityError, UsageError
 from compiler.graph.ir import Graph, Node, Parameter, Shape, Spread
 from compiler.isa.host import HostLayout
 from compiler.mapping.partition import AT_ONCE, Chunks, Partition, Run, choose_partition
-from compiler.memory_map import BURST_BYTES, CHANNELS, MemoryMap, Region, Segment
+from compiler.memory_map import BURST_BYTES, CHANNELS, MAX_DEVICES, MemoryMap, Region, Segment
 from compiler.quantity import bytes_text
 from compiler.source import SourceRef
 from compiler.target import Target, check_device_count
-from compiler.target.topology import DEVICE_LIMIT
 
 DEFAULT_MAX_LENGTH = 4096
 """Longest sequence a build holds unless asked otherwise; the model's own limit if that is less."""
@@ -153,7 +152,7 @@ def memory_of(sizes: Sizes, target: Target, num_devices: int) -> MemoryPlan:
     capacity = target.channel_bytes * CHANNELS
     # A device's share is at least one N-th of what one device would hold.
     least = max(1, -(-sum(sizes.of(1)) // capacity))
-    fitting = (count for count in range(least, DEVICE_LIMIT + 1) if sum(sizes.of(count)) <= capacity)
+    fitting = (count for count in range(least, MAX_DEVICES + 1) if sum(sizes.of(count)) <= capacity)
     return MemoryPlan(num_devices, weights, kv, io, capacity, next(fitting, 0))
 
 
@@ -357,4 +356,4 @@ def _too_large(graph: Graph, target: Target, plan: MemoryPlan, max_length: int) 
 def _advice(plan: MemoryPlan) -> str:
     if plan.smallest_fit:
         return f"the smallest number of devices that fits is {plan.smallest_fit}"
-    return f"it does not fit on {DEVICE_LIMIT} devices either; lower --max-length or choose a larger target"
+    return f"it does not fit on {MAX_DEVICES} devices either; lower --max-length or choose a larger target"

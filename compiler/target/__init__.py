@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from compiler.errors import UsageError
-from compiler.target.topology import DEVICE_LIMIT
+from compiler.memory_map import MAX_DEVICES
 
 TARGET_NAMES = ("u55c", "lpu-819", "lpu-1640", "lpu-3280")
 DEFAULT_TARGET = "u55c"
@@ -132,8 +132,8 @@ def check_device_count(num_devices: int) -> int:
     """Return `num_devices` if that many devices can work as one.
 
     Raises:
-        UsageError: outside 1..DEVICE_LIMIT.
+        UsageError: outside 1..MAX_DEVICES.
     """
-    if not 1 <= num_devices <= DEVICE_LIMIT:
-        raise UsageError(f"{num_devices} devices: the number must be from 1 to {DEVICE_LIMIT}")
+    if not 1 <= num_devices <= MAX_DEVICES:
+        raise UsageError(f"{num_devices} devices: the number must be from 1 to {MAX_DEVICES}")
     return num_devices

@@ -12,9 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.errors import UsageError
-
-DEVICE_LIMIT = 64
-"""Most devices that work as one."""
+from compiler.memory_map import MAX_DEVICES
 
 _LINES = {"ring": 0, "2-lines": 2, "4-lines": 4}
 
@@ -48,7 +46,7 @@ def wire(topology: str, num_devices: int, server_devices: int) -> Wiring:
     if topology not in _LINES:
         raise UsageError(f"topology {topology!r} is not one of {', '.join(TOPOLOGIES)}")
     lines = _LINES[topology]
-    most = server_devices // lines if lines else DEVICE_LIMIT
+    most = server_devices // lines if lines else MAX_DEVICES
     if not 1 <= num_devices <= most:
         what = f"each of {lines} lines of a server has {most}" if lines else f"a ring has at most {most}"
         advice = "use fewer devices, or --topology ring" if lines else "use fewer devices"
