@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 
+_READ_PER_SHOWN = 8
+"""Of a text of megabytes no more is looked at than this many characters for each that can be shown."""
+
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -27,5 +30,6 @@ def printable(text: str, *, keep: str = "") -> str:
 
 def one_line(text: str, limit: int = 2000) -> str:
     """Fold `text` to one printable line of at most `limit` characters."""
-    line = printable(" ".join(text.split()))
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    head = text[: _READ_PER_SHOWN * limit]
+    line = printable(" ".join(head.split()))
+    return line if len(line) <= limit and len(head) == len(text) else line[: limit - 3] + "..."

@@ -27,7 +27,7 @@ class Outcome:
         stdout, stderr: what it said.
         timed_out: it was killed because it took too long.
         operations: how many operations on files it did, -1 when it was killed.
-        seconds, peak_bytes: what it cost.
+        seconds, cpu_seconds, peak_bytes: what it cost, by the wall clock, of a processor and of memory.
         found: accesses outside of the watched folder, and attempts to run something.
     """
 
@@ -37,6 +37,7 @@ class Outcome:
     timed_out: bool
     operations: int
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     found: tuple[str, ...] = ()
 
@@ -105,6 +106,7 @@ class Commands:
             timed_out=reply["timed_out"],
             operations=int(self._said("count") or -1),
             seconds=reply["seconds"],
+            cpu_seconds=reply["cpu_seconds"],
             peak_bytes=reply["peak_bytes"],
             found=tuple(json.loads(self._said("found") or "[]")),
         )

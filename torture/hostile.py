@@ -1,7 +1,7 @@
 """Checkpoints from strangers: what is in the files, and what stands in their place.
 
 Every one is refused in one line or compiled; nothing in it is run, nothing outside the model's
-folder is read or written, and a refusal costs less than 2 s and 300 MB.
+folder is read or written, and a refusal costs less than 2 s of a processor and 300 MB.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class _Victim:
             return f"it did {outcome.found[0]}"
         if wrong := manners(outcome):
             return wrong
-        if outcome.code and (outcome.seconds > SECONDS or outcome.peak_bytes > PEAK_BYTES):
-            return f"the refusal took {outcome.seconds:.1f} s and {outcome.peak_bytes / 1e6:.0f} MB"
+        if outcome.code and (outcome.cpu_seconds > SECONDS or outcome.peak_bytes > PEAK_BYTES):
+            return f"the refusal took {outcome.cpu_seconds:.1f} s and {outcome.peak_bytes / 1e6:.0f} MB"
         return ""
 
 

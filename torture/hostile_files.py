@@ -82,7 +82,7 @@ def safetensors_attack(sound: bytes, chosen: random.Random) -> tuple[str, bytes]
 
 
 def _with(header: Mapping[str, Any], data: bytes) -> bytes:
-    text = json.dumps(header).encode()
+    text = json.dumps(header, ensure_ascii=False).encode()
     return len(text).to_bytes(8, "little") + text + data
 
 
@@ -101,9 +101,12 @@ def _renamed(header: dict[str, Any], data: bytes, _sound: bytes, chosen: random.
     return _with(header, data)
 
 
-def _many(header: dict[str, Any], data: bytes, _sound: bytes, _chosen: random.Random) -> bytes:
-    empty = {f"t{index}": {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]} for index in range(120_000)}
-    return _with({**header, **empty}, data)
+def _many(count: int) -> Callable[..., bytes]:
+    def attack(header: dict[str, Any], data: bytes, _sound: bytes, _chosen: random.Random) -> bytes:
+        empty = {f"t{index}": {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]} for index in range(count)}
+        return _with({**header, **empty}, data)
+
+    return attack
 
 
 def _not_finite(_header: dict[str, Any], data: bytes, sound: bytes, chosen: random.Random) -> bytes:
@@ -114,7 +117,11 @@ def _not_finite(_header: dict[str, Any], data: bytes, sound: bytes, chosen: rand
 _SAFETENSORS: dict[str, Callable[[dict[str, Any], bytes, bytes, random.Random], bytes]] = {
     "a changed field": _field,
     "a changed name": _renamed,
-    "120 000 tensors": _many,
+    "120 000 tensors": _many(120_000),
+    "100 000 tensors": _many(100_000 - 12),
+    "a name of megabytes": lambda header, data, _s, _c: _with({**header, "\x1b\u202e" * 1_000_000: {}}, data),
+    "wide characters": lambda header, data, _s, _c: _with({**header, "y" * 20_950_000 + "\U0001f600": {}}, data),
+    "700 000 items": lambda header, data, _s, _c: _with({**header, "x": list(range(690_000))}, data),
     "NaN or infinity": _not_finite,
     "cut off": lambda _h, _d, sound, chosen: sound[: chosen.randrange(len(sound))],
     "trailing bytes": lambda _h, _d, sound, chosen: sound + bytes(chosen.randrange(1, 100)),
@@ -183,13 +190,17 @@ class _Runs:
         return self._call
 
 
-def _archive(pickled: bytes, *, prefix: str = "archive", compressed: bool = False, extra: int = 0) -> bytes:
+def _archive(
+    pickled: bytes, *, prefix: str = "archive", compressed: bool = False, extra: int = 0, records: int = 0
+) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         archive.writestr(f"{prefix}/data.pkl", pickled)
         archive.writestr(f"{prefix}/version", "3")
         for index in range(extra):
             archive.writestr(f"{prefix}{index}/data.pkl", pickled)
+        for index in range(records):
+            archive.writestr(str(index), b"")
     return buffer.getvalue()
 
 
@@ -226,13 +237,18 @@ BIN_ATTACKS: dict[str, Callable[[Path], bytes]] = {
     "a list of itself, doubled": _raw(lambda _: b"]q\x00" + b"(h\x00h\x00e" * 1000),
     "memo bomb": _raw(lambda _: b"]q\x00" + b"".join(b"(h%ch%ce" % (0, 0) for _ in range(2000))),
     "tuple bomb": _raw(lambda _: b"N" + b"\x85" * 200_000 + b"\x85R"),
+    "a million lists": _raw(lambda _: b"]" * 1_000_000),
+    "a million globals": _raw(lambda _: b"ca\nb\n" * 1_000_000),
+    "names that double": _raw(lambda _: b"X" + _text(b"a" * 1_000_000) + b"q\x00" + b"h\x00h\x00\x93" * 100_000),
+    "a key of megabytes": _raw(lambda _: b"}X" + _text(b"\x1b" * 8_000_000) + b"Ns"),
     "an endless text": _raw(lambda _: b"\x8d" + b"\xff" * 8),
     "a huge integer": _raw(lambda _: b"\x8b" + struct.pack("<i", 1 << 30)),
     "a key that is slow to hash": _raw(lambda _: b"}" + b"N" + b"\x85" * 100_000 + b"Ns"),
     "a path out of the archive": lambda canary: _archive(pickle.dumps({}), prefix=f"../../{canary.name}"),
     "two pickles": lambda _: _archive(pickle.dumps({}), extra=1),
     "a compressed pickle": lambda _: _archive(b"\x80\x02" + b"N" * 20_000_000 + b".", compressed=True),
-    "5000 records": lambda _: _archive(pickle.dumps({}), extra=5000),
+    "5000 pickles": lambda _: _archive(pickle.dumps({}), extra=5000),
+    "100 000 records": lambda _: _archive(pickle.dumps({}), records=100_000),
     "nothing": lambda _: b"",
 }
 """Name -> archive; what must not happen makes the canary."""

@@ -16,9 +16,10 @@ from numpy.lib.stride_tricks import as_strided
 
 from compiler.checkpoint.regular_file import OpenFile, RegularFile
 from compiler.checkpoint.safetensors_file import list_safetensors
-from compiler.checkpoint.shards import SHOWN, find_shards
+from compiler.checkpoint.shards import SHOWN, Shards, find_shards
 from compiler.checkpoint.tensors import StoredTensor, element_count
 from compiler.checkpoint.torch_file import list_torch_file
+from compiler.checkpoint.untrusted_json import uncollected
 from compiler.errors import CheckpointError
 from compiler.quantity import counted
 from compiler.rounding import Stored, storage
@@ -65,13 +66,7 @@ def open_checkpoint(folder: Path) -> Iterator[Checkpoint]:
         CheckpointError: no weights, missing shards, or a file that is damaged.
     """
     shards = find_shards(folder)
-    tensors: dict[str, StoredTensor] = {}
-    for file in shards.files:
-        with file.open() as opened:
-            listed = list_safetensors(opened) if file.name.endswith(".safetensors") else list_torch_file(opened)
-        for tensor in listed:
-            if shards.weight_map.get(tensor.name, file.name) == file.name:
-                tensors[tensor.name] = tensor
+    tensors = _list_tensors(shards)
     missing = [name for name in shards.weight_map if name not in tensors]
     if missing and shards.index is not None:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
@@ -82,6 +77,18 @@ def open_checkpoint(folder: Path) -> Iterator[Checkpoint]:
         )
     index = () if shards.index is None else (shards.index,)
     yield Checkpoint(folder, shards.files + index, tensors)
+
+
+@uncollected()
+def _list_tensors(shards: Shards) -> dict[str, StoredTensor]:
+    tensors: dict[str, StoredTensor] = {}
+    for file in shards.files:
+        with file.open() as opened:
+            listed = list_safetensors(opened) if file.name.endswith(".safetensors") else list_torch_file(opened)
+        for tensor in listed:
+            if shards.weight_map.get(tensor.name, file.name) == file.name:
+                tensors[tensor.name] = tensor
+    return tensors
 
 
 def read_chunks(opened: OpenFile, tensor: StoredTensor, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Stored]:

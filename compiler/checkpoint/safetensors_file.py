@@ -11,7 +11,7 @@ import reprlib
 
 from compiler.checkpoint.regular_file import OpenFile
 from compiler.checkpoint.tensors import StoredTensor, element_count, is_shape
-from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object
+from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object, uncollected
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from compiler.errors import CheckpointError
 from compiler.quantity import counted
@@ -32,6 +32,7 @@ _BITS = {name: bits for bits, names in _BITS_OF_SIZE for name in names.split()}
 _RELOAD = "download the model again"
 
 
+@uncollected()
 def list_safetensors(opened: OpenFile) -> tuple[StoredTensor, ...]:
     """Return the tensors of a file in file order.
 
@@ -65,31 +66,24 @@ def _check_metadata(metadata: object, name: str) -> None:
 
 
 def _stored(key: str, entry: object, opened: OpenFile, data_begin: int) -> StoredTensor:
-    where = f"{opened.file.name}: tensor {one_line(key, 160)!r}"
     if not isinstance(entry, dict):
-        raise CheckpointError(f"{where} is described by a {type(entry).__name__}, expected an object", _RELOAD)
+        raise _lie(opened, key, f"is described by a {type(entry).__name__}, expected an object")
     dtype_name, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype_name, str) or dtype_name not in _BITS:
-        raise CheckpointError(
-            f"{where} has dtype {one_line(reprlib.repr(dtype_name), 40)}, not one of {', '.join(_BITS)}",
-            "use a checkpoint in float16, bfloat16 or float32",
-        )
+        what = f"has dtype {one_line(reprlib.repr(dtype_name), 40)}, not one of {', '.join(_BITS)}"
+        raise _lie(opened, key, what, "use a checkpoint in float16, bfloat16 or float32")
     if not isinstance(shape, list) or not is_shape(shape):
         shown = one_line(reprlib.repr(shape), 80)
-        raise CheckpointError(f"{where} has shape {shown}, expected at most 32 sizes from 0 to 2**48", _RELOAD)
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        raise CheckpointError(
-            f"{where} has data_offsets {one_line(reprlib.repr(offsets), 80)}, expected two integers", _RELOAD
-        )
+        raise _lie(opened, key, f"has shape {shown}, expected at most 32 sizes from 0 to 2**48")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not (type(offsets[0]) is type(offsets[1]) is int):
+        raise _lie(opened, key, f"has data_offsets {one_line(reprlib.repr(offsets), 80)}, expected two integers")
     begin, end = offsets
-    if not 0 <= begin <= end <= opened.file.size - data_begin:
-        held = opened.file.size - data_begin
-        raise CheckpointError(f"{where} lies at bytes {begin} to {end}, the file has 0 to {held}", _RELOAD)
-    bits = element_count(tuple(shape)) * _BITS[dtype_name]
+    held = opened.file.size - data_begin
+    if not 0 <= begin <= end <= held:
+        raise _lie(opened, key, f"lies at bytes {begin} to {end}, the file has 0 to {held}")
+    bits = element_count(shape) * _BITS[dtype_name]
     if bits != 8 * (end - begin):
-        raise CheckpointError(
-            f"{where} of {dtype_name} {shape} needs {-(-bits // 8)} bytes, has {end - begin}", _RELOAD
-        )
+        raise _lie(opened, key, f"of {dtype_name} {shape} needs {-(-bits // 8)} bytes, has {end - begin}")
     return StoredTensor(
         name=key,
         dtype=_FLOATS.get(dtype_name),
@@ -99,6 +93,10 @@ def _stored(key: str, entry: object, opened: OpenFile, data_begin: int) -> Store
         file=opened.file,
         begin=data_begin + begin,
     )
+
+
+def _lie(opened: OpenFile, key: str, what: str, advice: str = _RELOAD) -> CheckpointError:
+    return CheckpointError(f"{opened.file.name}: tensor {one_line(key, 160)!r} {what}", advice)
 
 
 def _check_coverage(tensors: list[StoredTensor], data_begin: int, opened: OpenFile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from compiler.checkpoint.regular_file import RegularFile
@@ -61,7 +62,7 @@ class StoredTensor:
     strides: tuple[int, ...] = ()
 
 
-def element_count(shape: tuple[int, ...]) -> int:
+def element_count(shape: Sequence[int]) -> int:
     """Elements of a tensor; a scalar has one."""
     return math.prod(shape)
 
@@ -70,4 +71,7 @@ def is_shape(value: object) -> bool:
     """Whether untrusted `value` is a list or tuple of at most 32 dimensions in [0, 2**48]."""
     if not isinstance(value, list | tuple) or len(value) > MAX_RANK:
         return False
-    return all(type(size) is int and 0 <= size <= MAX_DIMENSION for size in value)
+    for size in value:  # noqa: SIM110 - a generator costs 100 thousand tensors a third of their time
+        if type(size) is not int or not 0 <= size <= MAX_DIMENSION:
+            return False
+    return True

@@ -16,12 +16,14 @@ import zlib
 from compiler.checkpoint.regular_file import OpenFile
 from compiler.checkpoint.tensors import StoredTensor, element_count, is_shape
 from compiler.checkpoint.torch_pickle import StorageRef, TensorRef, read_pickle
+from compiler.checkpoint.untrusted_json import uncollected
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
-MAX_PICKLE_BYTES = 100_000_000
-MAX_DIRECTORY_BYTES = 100_000_000
+MAX_PICKLE_BYTES = 16 << 20
+MAX_DIRECTORY_BYTES = 4 << 20
+"""More records than a pickle of at most MAX_OPCODES can name."""
 
 _FLOATS = {"Half": FLOAT16, "BFloat16": BFLOAT16, "Float": FLOAT32, "Double": FLOAT64}
 _BYTES = {
@@ -43,6 +45,7 @@ _ADVICE = "save the model as safetensors"
 _RELOAD = "download the model again"
 
 
+@uncollected()
 def list_torch_file(opened: OpenFile) -> tuple[StoredTensor, ...]:
     """Return the tensors of a file in pickle order; several may share bytes.
 
@@ -51,7 +54,9 @@ def list_torch_file(opened: OpenFile) -> tuple[StoredTensor, ...]:
     """
     name = opened.file.name
     try:
-        with zipfile.ZipFile(_BoundedReader(opened)) as archive:
+        reader = _BoundedReader(opened, MAX_DIRECTORY_BYTES)
+        with zipfile.ZipFile(reader) as archive:
+            reader.limit_bytes = MAX_PICKLE_BYTES
             records = {info.filename: info for info in archive.infolist()}
             pickles = [record for record in records if record.count("/") == 1 and record.endswith("/data.pkl")]
             if len(pickles) != 1:
@@ -80,9 +85,10 @@ def _unreadable(opened: OpenFile, error: Exception) -> CheckpointError:
 
 
 class _BoundedReader(io.RawIOBase):
-    """What zipfile sees: the file, except that no single read is larger than a sane directory."""
+    """What zipfile sees: the file, except that no single read is larger than a limit."""
 
-    def __init__(self, opened: OpenFile) -> None:
+    def __init__(self, opened: OpenFile, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
         self._opened = opened
         self._position = 0
 
@@ -105,8 +111,8 @@ class _BoundedReader(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._opened.file.size - self._position)
         count = left if size < 0 else min(size, left)
-        if count > MAX_DIRECTORY_BYTES:
-            raise ValueError(f"a directory or record of {count} bytes, at most {MAX_DIRECTORY_BYTES}")
+        if count > self.limit_bytes:
+            raise ValueError(f"a directory or record of {count} bytes, at most {self.limit_bytes}")
         content = self._opened.read(self._position, count)
         self._position += count
         return content

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
+MAX_OPCODES = 600_000
+"""22 thousand tensors, each of its own storage. Bounds the time (0.4 s) and the memory a pickle can take."""
+
+_MAX_GLOBAL_CHARS = 1000
 _ADVICE = "save the model as safetensors"
 
 
@@ -76,7 +80,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
-        while True:
+        for _ in range(MAX_OPCODES):
             code = self.take(1)
             if code == b".":
                 return self.stack.pop()
@@ -84,6 +88,7 @@ class _Machine:
             if action is None:
                 raise CheckpointError(f"{self.where} uses pickle opcode {code!r}, which tensors do not need", _ADVICE)
             action(self)
+        raise CheckpointError(f"{self.where} has more than {MAX_OPCODES} pickle opcodes", _ADVICE)
 
     def take(self, count: int) -> bytes:
         begin, self.position = self.position, self.position + count
@@ -127,6 +132,8 @@ class _Machine:
         self.push(items)
 
     def push_global(self, module: object, name: object) -> None:
+        if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > _MAX_GLOBAL_CHARS:
+            raise ValueError("not a name")
         self.push(Global(f"{module}.{name}"))
 
     def reduce(self) -> None:
