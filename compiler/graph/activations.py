@@ -53,6 +53,10 @@ def _quick_gelu(x: float) -> float:
     return x * _sigmoid(1.702 * x)
 
 
+def _laplace(x: float) -> float:
+    return 0.5 * math.erfc((0.707107 - x) / (0.282095 * math.sqrt(2.0)))
+
+
 def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
@@ -88,6 +92,12 @@ _SMOOTH: dict[str, _Smooth] = {
     "mish": _Smooth(_mish, 1.0),
     "sigmoid": _Smooth(_sigmoid, 0.0, 1.0),
     "tanh": _Smooth(math.tanh, 0.0, 1.0, -1.0),
+    "gelu_10": _Smooth(lambda x: min(_gelu(x), 10.0), 0.0, 10.0, end=10.0),
+    "hardswish": _Smooth(lambda x: x * max(0.0, min(1.0, x / 6.0 + 0.5)), 1.0),
+    "laplace": _Smooth(_laplace, 0.0, 1.0),
+    "leaky_relu": _Smooth(lambda x: x if x > 0 else 0.01 * x, 1.0, left_slope=0.01),
+    "linear": _Smooth(lambda x: x, 1.0, left_slope=1.0),
+    "relu6": _Smooth(lambda x: max(0.0, min(6.0, x)), 0.0, 6.0, end=6.0),
 }
 
 _PARTS: dict[str, _Smooth] = {
@@ -164,7 +174,8 @@ def activation_table(name: str) -> ActivationTable:
     coefficients = samples @ inverse.T
     left, right = float(np.float32(smooth.left)), float(np.float32(smooth.right))
     table = coefficients.astype(np.float32)
-    return ActivationTable(begin, end, smooth.left_slope, left, smooth.right_slope, right, table)
+    slope = float(np.float32(smooth.left_slope))
+    return ActivationTable(begin, end, slope, left, smooth.right_slope, right, table)
 
 
 def _clip_table(limit: float, plus: float) -> ActivationTable:

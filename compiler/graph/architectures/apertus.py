@@ -33,6 +33,7 @@ def apertus(config: CheckpointConfig) -> Decoder:
 
 
 _LLAMA3 = {
+    "rope_theta": 12000000.0,
     "rope_type": "llama3",
     "factor": 8.0,
     "original_max_position_embeddings": 8192,

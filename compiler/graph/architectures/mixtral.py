@@ -22,7 +22,7 @@ from compiler.graph.architectures.family import (
     with_windows,
 )
 from compiler.graph.architectures.mixtures import read_experts
-from compiler.graph.architectures.qwen import qwen3
+from compiler.graph.architectures.qwen import with_normed_heads
 from compiler.graph.blocks import FeedForward, HeadNorm
 from compiler.graph.decoder import Decoder, Layer
 from compiler.graph.experts import Experts
@@ -38,9 +38,12 @@ def mixtral(config: CheckpointConfig) -> Decoder:
 
 
 def qwen3_moe(config: CheckpointConfig) -> Decoder:
-    """A Qwen3 whose layers are mixtures, but for some."""
+    """A Qwen3 whose layers are mixtures, but for some; where `use_sliding_window` is set, every layer slides."""
     experts = read_experts(config, "moe_intermediate_size", config.flag("norm_topk_prob", False))
-    return _sparse(config, qwen3(config), experts)
+    model = _sparse(config, with_normed_heads(config), experts)
+    if not config.flag("use_sliding_window", False):
+        return model
+    return with_windows(model, read_windows(config, model.layers, lambda _layer: True))
 
 
 def qwen2_moe(config: CheckpointConfig) -> Decoder:
@@ -92,7 +95,7 @@ QWEN3_MOE = Architecture(
     example="Qwen/Qwen3-30B-A3B",
     features=("mixture of experts, dense layers between", "norm of each query and key head", GROUPED, ROPES),
     build=qwen3_moe,
-    defaults={"num_key_value_heads": 4},
+    defaults={"num_key_value_heads": 4, "sliding_window": 4096},
 )
 OLMOE = Architecture(
     name="OlmoeForCausalLM",

@@ -37,11 +37,15 @@ def qwen2(config: CheckpointConfig) -> Decoder:
 
 def qwen3(config: CheckpointConfig) -> Decoder:
     """A norm on every query and key head."""
+    return _windowed(config, with_normed_heads(config))
+
+
+def with_normed_heads(config: CheckpointConfig) -> Decoder:
+    """Qwen3 without its windows."""
     bias = config.flag("attention_bias", False)
     norm = HeadNorm(rms(config))
     model = llama_like(config, rms(config), bias=bias, output_bias=bias)
-    model = with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, head_norm=norm)))
-    return _windowed(config, model)
+    return with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, head_norm=norm)))
 
 
 QWEN2 = Architecture(

@@ -39,7 +39,7 @@ def smollm3(config: CheckpointConfig) -> Decoder:
         return layer if rotates[index] else replace(layer, attention=replace(layer.attention, rope=None))
 
     model = with_layers(model, change)
-    if not config.flag("use_sliding_window", False):
+    if config.fields.get("layer_types") is None and not config.flag("use_sliding_window", False):
         return model
     return with_windows(model, read_windows(config, model.layers, lambda layer: not rotates[layer]))
 
