@@ -13,6 +13,7 @@ import numpy as np
 from compiler.checkpoint.generated import generated_table
 from compiler.dtypes import FLOAT32, DType
 from compiler.graph.ir import Graph
+from compiler.mapping.regions import parameter_of_region
 from compiler.memory_map import Region
 from compiler.rounding import Stored
 
@@ -46,7 +47,7 @@ class Sources:
 
         Rows are outputs and columns inputs, whichever way the checkpoint stores them.
         """
-        parameter = self._parameters[region.name.removesuffix(":table")]
+        parameter = self._parameters[parameter_of_region(region.name)]
         if parameter.generated is not None:
             return generated_table(parameter.generated, region.rows), FLOAT32
         names = [name for name, _ in parameter.tensors]

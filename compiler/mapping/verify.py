@@ -15,6 +15,7 @@ import numpy as np
 from compiler.dtypes import DType
 from compiler.errors import VerificationError
 from compiler.graph.ir import Cut, Graph, Parameter, Spread
+from compiler.mapping.regions import parameter_of_region
 from compiler.mapping.sources import Sources
 from compiler.memory_map import BURST_BYTES, MemoryMap, Region
 from compiler.rounding import Stored, cast, storage
@@ -33,13 +34,13 @@ def verify_map(memory_map: MemoryMap, graph: Graph) -> None:
     """
     _verify_geometry(memory_map)
     parameters = {parameter.name: parameter for parameter in graph.parameters}
-    mapped = {region.name.removesuffix(":table") for region in memory_map.regions}
+    mapped = {parameter_of_region(region.name) for region in memory_map.regions}
     for name in parameters:
         if name not in mapped:
             raise VerificationError(f"memory map: parameter {name} of the model has no region")
     for region in memory_map.regions:
         if region.is_parameter:
-            parameter = parameters.get(region.name.removesuffix(":table"))
+            parameter = parameters.get(parameter_of_region(region.name))
             if parameter is None:
                 raise VerificationError(f"memory map: region {region.name} is no parameter of the model")
             _verify_coverage(region, memory_map.num_devices, parameter)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from compiler.graph.ir import Graph, Node
 from compiler.isa.host import Word
-from compiler.mapping.plan import Mapping, table_region_name
+from compiler.mapping.plan import Mapping
+from compiler.mapping.regions import table_region_name
 from compiler.memory_map import Region
 from compiler.program import rules_attention, rules_dense, rules_experts
 from compiler.program.emitter import Emitter, Located

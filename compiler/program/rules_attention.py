@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.graph.ir import Node, Spread
-from compiler.mapping.plan import cache_region_name
+from compiler.mapping.regions import cache_region_name
 from compiler.memory_map import Region
 from compiler.program.emitter import Emitter
 from compiler.program.rules_dense import elementwise

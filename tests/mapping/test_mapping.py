@@ -17,6 +17,7 @@ from compiler.graph.ir import Graph, Heads, Shape, Spread
 from compiler.mapping.fill import device_blocks
 from compiler.mapping.partition import choose_partition
 from compiler.mapping.plan import Mapping, plan_mapping, plan_memory, resolve_max_length
+from compiler.mapping.regions import parameter_of_region
 from compiler.mapping.sources import Sources
 from compiler.mapping.verify import verify_contents, verify_map
 from compiler.memory_map import CHANNELS, MemoryMap
@@ -66,7 +67,7 @@ def test_gathering_the_channels_of_all_devices_gives_every_tensor_back(
             continue
         source, _ = Sources(graph, RandomTensors(graph)).rows(region)
         expected = cast(source, FLOAT32, dtype)
-        parameter = graph.parameter(region.name.removesuffix(":table"))
+        parameter = graph.parameter(parameter_of_region(region.name))
         first, cut = parameter.first_row, parameter.cut
         seen = np.zeros(source.shape, bool)
         for device in range(num_devices):
