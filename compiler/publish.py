@@ -171,7 +171,8 @@ def recover(final: Path, *, in_prefix: bool = True) -> None:
             else:
                 (parent / old).rename(final)
         for temporary in (entry for entry in present if entry.startswith(f".{name}.tmp-")):
-            _remove_abandoned(parent / temporary)
+            if _is_abandoned(parent / temporary):
+                _remove(parent / temporary)
 
 
 def recover_folder(parent: Path) -> None:
@@ -242,27 +243,19 @@ def _hold(descriptor: int) -> bool:
     return True
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove new content that nobody is writing. Locked until it is gone: its name may have been made this moment."""
+def _is_abandoned(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return
-    try:
-        if _is_free(descriptor):
-            _remove(path)
-    finally:
-        os.close(descriptor)
-
-
-def _is_free(descriptor: int) -> bool:
-    """Take the lock of what may be work in progress; where there are no locks, its age decides."""
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return time.time() - os.fstat(descriptor).st_mtime > _UNLOCKABLE_AGE_S
+        return time.time() - path.stat().st_mtime > _UNLOCKABLE_AGE_S
+    finally:
+        os.close(descriptor)
     return True
 
 

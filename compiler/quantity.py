@@ -18,6 +18,26 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def percent_text(part: float, whole: float = 1.0) -> str:
+    """`part` of `whole` in percent; "" when `whole` is zero. Never rounds up to 100 or down to 0."""
+    if whole <= 0:
+        return ""
+    percent = 100.0 * part / whole
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def change_text(before: float, after: float) -> str:
+    """How much more `after` is than `before`, in percent of it: `+2.4 %`, `-27 %`, `0 %` for the same."""
+    percent = 100.0 * (after - before) / before
+    if not percent:
+        return "0 %"
+    return f"{percent:+.1f} %" if abs(percent) < 9.95 else f"{percent:+.0f} %"
+
+
 def nominal(count: int) -> int:
     """A count at two significant digits, as a model's size stands in its name."""
     return int(float(f"{count:.1e}"))

@@ -17,8 +17,7 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def _shown(char: str) -> str:
     if unicodedata.category(char) not in _UNSAFE:
         return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
+    return repr(char)[1:-1]  # as in every message that quotes a value: \x1b, \u202e
 
 
 def printable(text: str, *, keep: str = "") -> str:

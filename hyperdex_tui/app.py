@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from textual.events import Key
 
     from hyperdex_tui.backend.emulator import Emulators
+    from hyperdex_tui.screens.base import Severity
 
 _BUG_EXIT_CODE = 70
 
@@ -121,6 +122,20 @@ class HyperDexApp(App[None]):
             self._emulators = Emulators(self.prefix)
         return self._emulators
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: Severity = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Every message, the toolkit's own too, goes to the key bar: nothing covers what is being read."""
+        below = [screen for screen in self.screen_stack if isinstance(screen, AppScreen)]
+        if below:
+            below[-1].say(f"{title}: {message}" if title else message, severity)
+
     def on_key(self, event: Key) -> None:
         """Keys typed before a prompt line has the keyboard are its text, not commands."""
         if isinstance(self.screen, AppScreen) and self.screen.type_ahead(event):
@@ -132,7 +147,7 @@ class HyperDexApp(App[None]):
         gc.freeze()
         gc.enable()
         if self._complaint:
-            self.notify(self._complaint, severity="warning", markup=False)
+            self.notify(self._complaint, severity="warning")
         self._return_to(self._place)
 
     def _return_to(self, place: Place) -> None:
@@ -164,7 +179,7 @@ class HyperDexApp(App[None]):
 
     def action_help_quit(self) -> None:
         """Ctrl+C, the habit of a shell: say which key ends the app."""
-        self.notify("q quits; from a line of text, Esc first. A compile goes on; its x cancels it", markup=False)
+        self.notify("q quits; from a line of text, Esc first. A compile goes on; its x cancels it")
 
     def _handle_exception(self, error: Exception) -> None:
         super()._handle_exception(error)
@@ -184,7 +199,7 @@ class HyperDexApp(App[None]):
         self.theme = next_theme(self.theme)
         self._state = replace(self._state, theme=self.theme)
         if problem := save_state(self._state_file, self._state):
-            self.notify(f"the theme will not be remembered: {problem}", severity="warning", markup=False)
+            self.notify(f"the theme will not be remembered: {problem}", severity="warning")
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ctrl+C in an input goes the same way as every copy."""
@@ -199,7 +214,7 @@ class HyperDexApp(App[None]):
         from hyperdex_tui.clipboard import copy
 
         done = await copy(text, self._write, os.environ)
-        self.notify(f"{what}: {done.message}", severity="information" if done.sent else "warning", markup=False)
+        self.notify(f"{what}: {done.message}", severity="information" if done.sent else "warning")
 
     def _write(self, sequence: str) -> None:
         """To the terminal, past the screen."""
@@ -253,7 +268,7 @@ class HyperDexApp(App[None]):
         try:
             job = self.launcher.download(message.model_id)
         except (HyperDexError, OSError) as error:
-            self.notify(f"cannot start the download: {error}", severity="error", markup=False)
+            self.notify(f"cannot start the download: {error}", severity="error")
             return
         self.post_message(OpenRun(job.model_id, job.job_id))
 

@@ -36,18 +36,6 @@ def seconds_text(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def percent_text(part: float, whole: float) -> str:
-    """`part` of `whole` in percent; "" when `whole` is zero. Never rounds up to 100 or down to 0."""
-    if whole <= 0:
-        return ""
-    percent = 100.0 * part / whole
-    if 0 < percent < 0.1:
-        return "<0.1 %"
-    if 99.9 < percent < 100:
-        return ">99.9 %"
-    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
-
-
 def cut(text: str, width: int) -> str:
     """`text` in at most `width` cells, an ellipsis where something was left out."""
     if width <= 0:
@@ -93,10 +81,3 @@ def pad_left(text: str, width: int) -> str:
     """As `pad`, right aligned."""
     shown = cut(text, width)
     return " " * (width - cell_len(shown)) + shown
-
-
-def share_bar(share: float, cells: int = 8) -> str:
-    """A share of 0 to 1 as eighths of blocks, `cells` wide."""
-    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
-    part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
-    return pad("█" * (eighths // 8) + part, cells)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.quantity import bytes_text, counted, parameters_text
+from compiler.quantity import bytes_text, change_text, counted, parameters_text, percent_text
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,13 @@ def test_bytes_fit_nine_cells(count: int) -> None:
 )
 def test_parameters_are_told_as_models_are_known(count: int, text: str) -> None:
     assert parameters_text(count) == text
+
+
+@pytest.mark.parametrize(("part", "shown"), [(0, "0.0 %"), (1, "<0.1 %"), (9_999, ">99.9 %"), (10_000, "100 %")])
+def test_percent_reaches_its_ends_only_at_the_ends(part: int, shown: str) -> None:
+    assert percent_text(part, 10_000) == shown
+
+
+@pytest.mark.parametrize(("after", "shown"), [(4.0, "0 %"), (4.1, "+2.5 %"), (3.0, "-25 %"), (8.0, "+100 %")])
+def test_changes_have_a_sign(after: float, shown: str) -> None:
+    assert change_text(4.0, after) == shown

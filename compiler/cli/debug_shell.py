@@ -20,6 +20,7 @@ from compiler.cli.debug_session import DebugSession
 from compiler.debug_records import GRANULARITIES, Breakpoint, HbmView, LmuView, Operand, Stopped, Token
 from compiler.errors import HyperDexError, UsageError
 from compiler.isa.text import format_instruction
+from compiler.quantity import percent_text
 from compiler.sanitize import one_line, printable
 
 LISTED = 11
@@ -281,9 +282,9 @@ def _counters(shell: DebugShell, words: list[str]) -> Iterator[str]:
         f"position {found.position}: {found.ms_per_token:.4g} ms/token, {found.tokens_per_s:.1f} tokens/s, "
         f"{found.joules_per_token:.4g} J/token (emulated); bound by {found.binds}"
     )
-    yield f"  {found.stream_bytes / 1e6:.3f} MB of HBM per device, {100 * found.bandwidth:.1f}% of its bandwidth"
-    yield "  busy: " + ", ".join(f"{unit} {100 * share:.1f}%" for unit, share in found.busy)
-    yield "  waiting: " + ", ".join(f"{unit} {why} {100 * share:.1f}%" for unit, why, share in found.stalls)
+    yield f"  {found.stream_bytes / 1e6:.3f} MB of HBM per device, {percent_text(found.bandwidth)} of its bandwidth"
+    yield "  busy: " + ", ".join(f"{unit} {percent_text(share)}" for unit, share in found.busy)
+    yield "  waiting: " + ", ".join(f"{unit} {why} {percent_text(share)}" for unit, why, share in found.stalls)
 
 
 def _where(shell: DebugShell, _words: list[str]) -> Iterable[str]:

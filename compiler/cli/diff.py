@@ -15,7 +15,7 @@ from compiler.cli.options import model_argument, open_workspace, prefix_option, 
 from compiler.cli.passes import Effect, pass_effects
 from compiler.cli.rebuild import options_of, stored_config
 from compiler.errors import UsageError
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, change_text, percent_text
 from compiler.sanitize import printable
 
 if TYPE_CHECKING:
@@ -91,12 +91,11 @@ _PASS_ROW = "  {:<20} {:>12} {:>8} {:>9} {:>10} {:>7} {:>8}"
 
 
 def _pass_row(effect: Effect, before: Effect) -> str:
-    change = effect.ms_per_token / before.ms_per_token - 1
+    same = effect.ms_per_token == before.ms_per_token
+    change = "" if same else change_text(before.ms_per_token, effect.ms_per_token)
     counts = (f"{count:,}" for count in (effect.instructions, effect.streams, effect.transfers))
     share = effect.synchronisation_ms / effect.ms_per_token
-    return _PASS_ROW.format(
-        effect.name, *counts, f"{effect.ms_per_token:.4f}", f"{change:+.1%}" if change else "", f"{share:.1%}"
-    )
+    return _PASS_ROW.format(effect.name, *counts, f"{effect.ms_per_token:.4f}", change, percent_text(share))
 
 
 def _waits(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
@@ -152,9 +151,9 @@ def _costs(first: BuildFacts, second: BuildFacts, timed: int) -> list[str]:
     lines = ["bytes"]
     for name, before in first.bytes.items():
         lines.append(f"  {name:<23} {bytes_text(before)} -> {bytes_text(second.bytes[name])}")
-    change = second.ms_per_token / first.ms_per_token - 1
+    change = change_text(first.ms_per_token, second.ms_per_token)
     return [
         *lines,
         f"time, emulated for {timed} tokens",
-        f"  {'ms/token':<23} {first.ms_per_token:.4f} -> {second.ms_per_token:.4f} ({change:+.1%})",
+        f"  {'ms/token':<23} {first.ms_per_token:.4f} -> {second.ms_per_token:.4f} ({change})",
     ]

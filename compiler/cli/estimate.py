@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,21 +69,21 @@ def command(
     config = _config(model, prefix, offline)
     names = [name for each in targets.split(",") for name in (TARGET_NAMES if each == "all" else (each,))]
     estimator = Estimator(config, input_tokens, output_tokens)
-    builds = [
-        CompileOptions(
-            num_devices=count,
-            target=target,
-            dtype=dtype,
-            max_length=max_length,
-            fusion=not no_fusion,
-            reorder=not no_reorder,
-            topology=topology,
+    found = [
+        estimator.estimate(
+            CompileOptions(
+                num_devices=count,
+                target=target,
+                dtype=dtype,
+                max_length=max_length,
+                fusion=not no_fusion,
+                reorder=not no_reorder,
+                topology=topology,
+            )
         )
         for target in dict.fromkeys(names)
         for count in dict.fromkeys(_numbers(counts))
     ]
-    with _uncollected():
-        found = [estimator.estimate(build) for build in builds]
     if as_json:
         click.echo(json.dumps([{**asdict(entry), "kind": "estimated"} for entry in found], indent=2))
         return
@@ -98,18 +96,6 @@ def command(
     )
     for entry in found:
         click.echo(_row(entry))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the collector of reference cycles: programs have none, and looking for them takes a tenth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _row(entry: Estimate) -> str:
@@ -127,6 +113,7 @@ def _row(entry: Estimate) -> str:
 def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]:
     from compiler.checkpoint.untrusted_json import parse_object
     from compiler.errors import CheckpointError
+    from compiler.hub import read_config
 
     path = Path(model)
     if path.suffix == ".json" or path.is_file():
@@ -138,8 +125,6 @@ def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]
         if len(content) > _LIMIT_BYTES:
             raise CheckpointError(f"{path} is larger than {_LIMIT_BYTES} bytes")
         return parse_object(content, path.name)
-    from compiler.hub import read_config
-
     folder = open_workspace(prefix).model(model)
     return read_config(folder.model_id, folder, offline=offline)
 

@@ -10,6 +10,7 @@ import click
 
 from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
 from compiler.errors import UsageError
+from compiler.quantity import percent_text
 from compiler.sanitize import printable
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _table(memory_map: MemoryMap, regions: list[Region], device: int | None) -> 
     lines = [
         f"{memory_map.target}, {memory_map.num_devices} devices, {memory_map.dtype}, {memory_map.max_length} tokens: "
         f"{used * channels:,} of {capacity * channels:,} bytes per device "
-        f"({used / max(1, capacity):.1%}), {memory_map.file_bytes * channels:,} of them parameters",
+        f"({percent_text(used, capacity)}), {memory_map.file_bytes * channels:,} of them parameters",
         f"{'begin':>12} {'end':>12} {'kind':<9} {'layout':<6} {'shape':>16}  tensor",
     ]
     for region in regions:

@@ -28,7 +28,7 @@ from compiler.events import (
     Record,
     to_line,
 )
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, percent_text
 from compiler.sanitize import one_line, printable
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _state(record: Progress) -> str:
     """Done, total, rate and what is left of the time, as far as known."""
     state = format_quantity(record.done, record.unit)
     if record.total:
-        state += f" of {format_quantity(record.total, record.unit)} ({record.done / record.total:.0%})"
+        state += f" of {format_quantity(record.total, record.unit)} ({percent_text(record.done, record.total)})"
     if record.rate > 0:
         state += f", {format_quantity(record.rate, record.unit)}/s"
         state += f", {(record.total - record.done) / record.rate:.0f} s left" if record.total else ""

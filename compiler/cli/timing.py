@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.cli.output import write_output
-from compiler.quantity import counted, nominal
+from compiler.quantity import counted, nominal, percent_text
 
 if TYPE_CHECKING:
     from compiler.artifacts.manifest import Manifest
@@ -74,15 +74,15 @@ def timing_lines(machine: Machine, prompt_tokens: int, new_tokens: int) -> list[
         f"emulated on {manifest.num_devices} x {manifest.target}: {time.ms_per_token:.4f} ms/token, "
         f"{time.tokens_per_s:.1f} tokens/s, first token after {time.ttft_ms:.3f} ms",
         f"  {first[1]:.4f} ms at position {first[0]}, {last[1]:.4f} ms at position {last[0]}",
-        f"  {time.stream_bytes / 1e6:.2f} MB of HBM per device and token, {100 * time.bandwidth:.1f}% of its "
-        f"bandwidth; utilisation {100 * _utilization(machine, time):.1f}% by nominal parameters; "
+        f"  {time.stream_bytes / 1e6:.2f} MB of HBM per device and token, {percent_text(time.bandwidth)} of its "
+        f"bandwidth; utilisation {percent_text(_utilization(machine, time))} by nominal parameters; "
         f"{time.joules_per_token:.4g} J/token; bound by {time.binds}",
-        "  busy: " + ", ".join(f"{unit} {100 * share:.1f}%" for unit, share in time.busy.items()),
+        "  busy: " + ", ".join(f"{unit} {percent_text(share)}" for unit, share in time.busy.items()),
     ]
     for unit in time.busy:
         waits = {name.split()[1]: share for name, share in time.stalls.items() if name.split()[0] == unit}
         shown = sorted(waits.items(), key=lambda wait: -wait[1])
-        lines.append(f"  {unit} waits: " + ", ".join(f"{_WAITS[why]} {100 * share:.1f}%" for why, share in shown))
+        lines.append(f"  {unit} waits: " + ", ".join(f"{_WAITS[why]} {percent_text(share)}" for why, share in shown))
     for share in _last_token(machine, prompt_tokens + new_tokens - 2)[:_SHOWN]:
         spent = f"{share.cycles:>12.0f} cycles in {counted(share.count, 'instruction')}, {share.waited:.0f} waited"
         lines.append(f"  {share.name:<12} {share.unit.value:<4} {spent}")

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from compiler.quantity import counted
+from compiler.sanitize import one_line
 from hyperdex_tui.clipboard import LIMIT_BYTES
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import CopyText, GoBack
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hyperdex_tui.widgets.prompt_line import PromptLine
 
 Severity = Literal["information", "warning", "error"]
+
+_ROLES: dict[Severity, str] = {"information": "strong", "warning": "warn", "error": "bad"}
 
 
 class AppScreen(Screen[None]):
@@ -51,7 +54,7 @@ class AppScreen(Screen[None]):
         """Bars around the body."""
         yield TitleBar(self.trail, note=self._first_note)
         yield from self.compose_body()
-        yield KeyBar(self.scope)
+        yield KeyBar(self.scope, self.offers)
 
     def compose_body(self) -> ComposeResult:
         """The part between the bars."""
@@ -62,10 +65,18 @@ class AppScreen(Screen[None]):
         self.query_one(TitleBar).show(note=text)
 
     def say(self, text: str, severity: Severity = "information") -> None:
-        """A short message over the screen; `text` is never read as markup."""
-        from compiler.sanitize import one_line
+        """A short message in the key bar; `text` is never read as markup."""
+        for bar in self.query(KeyBar):  # none before the screen is composed
+            bar.say(one_line(text), _ROLES[severity])
 
-        self.notify(one_line(text), severity=severity, markup=False, timeout=8 if severity == "error" else 4)
+    def offers(self, action: str) -> bool:
+        """Whether the key bar shows the key of an action: whether it means something as things stand."""
+        return True
+
+    def recheck_keys(self) -> None:
+        """To be called when `offers` may answer otherwise."""
+        for bar in self.query(KeyBar):
+            bar.recheck()
 
     def tell_once(self, problem: str) -> None:
         """Warn of what is wrong with what the screen shows, unless that was the last warning."""

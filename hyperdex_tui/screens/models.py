@@ -138,6 +138,14 @@ class ModelsScreen(AppScreen):
     def _show_detail(self) -> None:
         listing = self.query_one(ModelList)
         self.query_one(ModelDetail).show_entry(listing.current, listing.current_model, listing.current_build)
+        self.recheck_keys()
+
+    def offers(self, action: str) -> bool:
+        """Only what there is can be looked at."""
+        listing = self.query_one(ModelList)
+        if action in ("instructions", "memory", "prompt", "machine"):
+            return listing.current_build is not None and listing.current_build.complete
+        return bool(listing.current_id) if action in ("open", "compile", "fit") else True
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter."""

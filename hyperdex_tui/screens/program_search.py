@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 
+from compiler.quantity import percent_text
 from hyperdex_tui.backend.inspector import InspectionError, Interrupted
 from hyperdex_tui.backend.query import HINT, QueryError, Term, parse_query, tensor_query
 from hyperdex_tui.screens.program import ProgramScreen
@@ -57,7 +58,7 @@ class ProgramSearch(ProgramScreen):
         self._inspector.interrupt()  # a search that still runs, for which nobody waits any more
         self._work("searching")
         try:
-            found = await self._inspector.search(terms, lambda part: self._work(f"searching, {part:.0%}"))
+            found = await self._inspector.search(terms, lambda part: self._work(f"searching, {percent_text(part)}"))
         except Interrupted:
             return
         except InspectionError as error:

@@ -112,6 +112,7 @@ class RunScreen(AppScreen):
         self.query_one("#run-headline", Pane).show(self._headline())
         self.query_one(PhaseTable).show(self.progress, self._now_s())
         self.query_one(LogList).show(self.progress)
+        self.recheck_keys()
 
     def on_row_moved(self, event: RowMoved) -> None:
         """The whole text of a line that the list had to cut."""
@@ -161,6 +162,14 @@ class RunScreen(AppScreen):
             line(("made ", "dim"), ", ".join(made)),
             next_step,
         ]
+
+    def offers(self, action: str) -> bool:
+        """What ended cannot be stopped, what is not made cannot be looked at."""
+        if action in ("cancel", "detach"):
+            return not self.progress.ended
+        if action in ("instructions", "memory", "prompt"):
+            return bool(self.progress.build)
+        return self.progress.ended if action == "retry" else True
 
     def action_level(self) -> None:
         """The next set of levels."""

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 
 from compiler.debug_records import Done, Timeline
 from compiler.errors import HyperDexError
+from compiler.quantity import percent_text
 from hyperdex_tui.backend.emulator import Emulator
 from hyperdex_tui.backend.program import Program, open_program
 from hyperdex_tui.backend.timeline import TokenTimeline
@@ -120,10 +121,12 @@ class TimelineScreen(AppScreen):
         else:
             lines.append(line((f"nothing more on {track.name} in this token", "dim")))
         waits = sorted(track.waits.items(), key=lambda item: -item[1])
-        shares = ", ".join(f"{reason_letter(why)} {why} {100 * cycles / timeline.cycles:.1f}%" for why, cycles in waits)
+        shares = ", ".join(
+            f"{reason_letter(why)} {why} {percent_text(cycles, timeline.cycles)}" for why, cycles in waits
+        )
         lines.append(
             line(
-                (f"{track.name} works {100 * track.busy / timeline.cycles:.1f}%; waits: ", "dim"),
+                (f"{track.name} works {percent_text(track.busy, timeline.cycles)}; waits: ", "dim"),
                 (shares or "never", "text"),
             )
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.fit import FitRow
-from hyperdex_tui.formatting import pad, pad_left, percent_text
+from hyperdex_tui.formatting import pad, pad_left
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList

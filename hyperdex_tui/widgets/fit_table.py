@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.fit import FitPlan, FitRow
-from hyperdex_tui.formatting import pad, pad_left, percent_text, wrap
+from hyperdex_tui.formatting import pad, pad_left, wrap
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
 _COLUMNS = (("weights", 10), ("KV cache", 10), ("total", 10), ("of", 10))

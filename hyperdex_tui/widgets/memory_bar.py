@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.memory import (
     FREE,
     LETTERS,
@@ -14,7 +14,6 @@ from hyperdex_tui.backend.memory import (
     totals,
     whole_window,
 )
-from hyperdex_tui.formatting import percent_text
 from hyperdex_tui.widgets.painted import Line, Pane, Span, line, line_width
 
 _LEGEND_ROWS = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.quantity import change_text
 from hyperdex_tui.backend.comparison import Pair, Side, side_by_side
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut_left, pad, pad_left
@@ -136,7 +137,7 @@ class PairList(RowList):
             (pad(cut_left(pair.name, self._name_cells(width)), self._name_cells(width)), "text"),
         ]
         spans.append((_side_text(pair.left) + _side_text(pair.right), "text"))
-        spans.append((pad_left(change_text(pair), _CHANGE), role))
+        spans.append((pad_left(_change(pair), _CHANGE), role))
         return spans
 
     def empty_lines(self, width: int) -> tuple[Line, ...]:
@@ -159,10 +160,10 @@ def _side_text(side: Side | None) -> str:
     return pad_left(f"{side.count:,}", _COUNT) + pad_left("" if side.cycles is None else f"{side.cycles:,.0f}", _CYCLES)
 
 
-def change_text(pair: Pair) -> str:
+def _change(pair: Pair) -> str:
     """How the cycles of an operation changed, e.g. `-49 %`."""
     before = pair.left.cycles if pair.left is not None else None
     after = pair.right.cycles if pair.right is not None else None
     if not before or after is None:
         return ""
-    return f"{100 * (after - before) / before:+.0f} %" if after != before else "0 %"
+    return change_text(before, after)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from textual.strip import Strip
 
+from compiler.quantity import percent_text
 from hyperdex_tui.backend.progress import DONE, FAILED, RUNNING, SKIPPED, JobProgress, PhaseProgress
-from hyperdex_tui.formatting import amount_text, pad, pad_left, percent_text, rate_text, seconds_text
+from hyperdex_tui.formatting import amount_text, pad, pad_left, rate_text, seconds_text
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
-from compiler.quantity import bytes_text, counted
+from compiler.quantity import bytes_text, counted, percent_text
 from hyperdex_tui.backend.memory import LETTERS, Group, device_bytes
-from hyperdex_tui.formatting import cut_left, pad, pad_left, percent_text
+from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList

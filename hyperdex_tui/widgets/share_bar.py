@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.quantity import bytes_text
+from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.fit import FitRow
-from hyperdex_tui.formatting import percent_text
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual import events
 from textual.strip import Strip
 
+from compiler.quantity import percent_text
 from hyperdex_tui.backend.timeline import Piece, TokenTimeline
 from hyperdex_tui.formatting import pad, pad_left
 from hyperdex_tui.messages import RowMoved
@@ -192,8 +193,8 @@ class TimelineTracks(Painted, can_focus=True):
         assert self.timeline is not None
         track = self.timeline.tracks[number]
         chosen = number == self.unit
-        busy = f"{100 * track.busy / self.timeline.cycles:.0f}%"
-        label = pad(track.name, 5) + pad_left(busy, 5) + " " if not below else " " * (LABEL - 1)
+        busy = percent_text(track.busy, self.timeline.cycles)
+        label = pad(track.name, 3) + pad_left(busy, 7) + " " if not below else " " * (LABEL - 1)
         spans: list[Span] = [("▶" if chosen and not below else " ", "accent"), (label, "strong" if chosen else "dim")]
         run, role = "", f"unit-{track.name}"
         for column, (share, _) in enumerate(self.timeline.columns(track, self.begin, self.end, self.room)):

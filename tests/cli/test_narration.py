@@ -49,7 +49,7 @@ def test_plain_narration_is_headings_and_marked_lines() -> None:
     assert _narrated(*RECORDS) == [
         "** Phase-2 : Convert to JSON and binary **",
         "[Info] 12 tensors",
-        "[Info] 50 bytes of 100 bytes (50%), 10 bytes/s, 5 s left",
+        "[Info] 50 bytes of 100 bytes (50 %), 10 bytes/s, 5 s left",
         "[Warning] odd \\x1b[31mname next",
         "[Info] Done",
         "[Info] Up to date: nothing changed",

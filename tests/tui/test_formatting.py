@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from hyperdex_tui.formatting import cut, cut_left, pad, pad_left, percent_text, seconds_text, wrap
+from hyperdex_tui.formatting import cut, cut_left, pad, pad_left, seconds_text, wrap
 
 WIDE = st.text(alphabet=st.sampled_from("ab c.日本…é"), max_size=40)
 WIDTHS = st.integers(0, 50)
@@ -43,8 +43,3 @@ def test_wrapped_lines_fit(text: str, width: int, limit: int) -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert seconds_text(seconds) == shown
-
-
-@pytest.mark.parametrize(("part", "shown"), [(0, "0.0 %"), (1, "<0.1 %"), (9_999, ">99.9 %"), (10_000, "100 %")])
-def test_percent_reaches_its_ends_only_at_the_ends(part: int, shown: str) -> None:
-    assert percent_text(part, 10_000) == shown

@@ -43,4 +43,4 @@ def test_text_has_one_printable_line_per_row(rows: list[tuple[Cell, ...]]) -> No
 
 
 def test_cells_read_as_a_person_expects() -> None:
-    assert row_text(("x\ty", None, 3, 0.5, True, None)) == "x\\x09y\t\t3\t0.5\ttrue"
+    assert row_text(("x\ty", None, 3, 0.5, True, None)) == "x\\ty\t\t3\t0.5\ttrue"
