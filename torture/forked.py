@@ -118,10 +118,11 @@ class Commands:
 
 @contextmanager
 def commands() -> Iterator[Commands]:
-    """Start a server for the block; its commands are offline and know no token."""
+    """Start a server for the block; its commands know no token and no hub but the one they are told."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HYPERDEX_"))}
-    environment |= {"HF_HUB_OFFLINE": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment |= {"HF_ENDPOINT": "http://127.0.0.1:1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with TemporaryDirectory(prefix="torture-") as folder:
+        environment["HF_HOME"] = str(Path(folder) / "no-token")
         server = subprocess.Popen(
             [sys.executable, "-m", "torture.server"],
             stdin=subprocess.PIPE,

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from torture.forked import Commands, Outcome
-from torture.hostile_files import BIN_ATTACKS, bin_mutant, config_mutant, safetensors_attack, valid_bin
+from torture.hostile_files import (
+    BIN_ATTACKS,
+    bin_mutant,
+    config_mutant,
+    fixed_safetensors,
+    safetensors_attack,
+    valid_bin,
+)
 from torture.report import Effort, Row, timed
 from torture.subject import CONFIG, MODEL_ID, Subject, manners, safetensors_bytes, weights, write_checkpoint
 
@@ -39,16 +48,16 @@ def hostile_checkpoints(commands: Commands, place: Path, effort: Effort) -> list
             victim.attack(row, f"config {index}")
 
     def safetensors(row: Row) -> None:
-        for index in range(effort.of(SAFETENSORS)):
+        drawn = (safetensors_attack(weights_file, chosen) for _ in range(effort.of(SAFETENSORS)))
+        for index, (name, content) in enumerate(chain(_some(fixed_safetensors(weights_file), effort), drawn)):
             victim.fresh()
-            name, content = safetensors_attack(weights_file, chosen)
             (victim.ckpt / "model.safetensors").write_bytes(content)
             victim.attack(row, f"safetensors {index}, {name}")
 
     def archives(row: Row) -> None:
-        attacks = [(name, make(victim.canary)) for name, make in BIN_ATTACKS.items()]
-        mutants = [(f"mutant {index}", bin_mutant(archive, chosen)) for index in range(effort.of(BINS))]
-        for name, content in [("a sound archive", archive), *attacks, *mutants]:
+        attacks = _some({name: partial(make, victim.canary) for name, make in BIN_ATTACKS.items()}, effort)
+        mutants = ((f"mutant {index}", bin_mutant(archive, chosen)) for index in range(effort.of(BINS)))
+        for name, content in chain([("a sound archive", archive)], attacks, mutants):
             victim.fresh()
             (victim.ckpt / "model.safetensors").unlink()
             (victim.ckpt / "pytorch_model.bin").write_bytes(content)
@@ -69,6 +78,13 @@ def hostile_checkpoints(commands: Commands, place: Path, effort: Effort) -> list
         timed(Row("a hostile .bin", PROMISE), archives),
         timed(Row("a link, pipe, device or folder in place of a file", PROMISE), folders),
     ]
+
+
+def _some(attacks: dict[str, Callable[[], bytes]], effort: Effort) -> Iterator[tuple[str, bytes]]:
+    """All of them once; some when the effort is less than a tenth."""
+    names = list(attacks)
+    for number in effort.chosen(len(names), 10 * len(names)):
+        yield names[number - 1], attacks[names[number - 1]]()
 
 
 class _Victim:

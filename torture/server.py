@@ -38,6 +38,7 @@ PRELOADED = (
     "compiler.pipeline",
     "compiler.program.verify",
     "filelock",
+    "huggingface_hub.hf_api",
 )
 
 

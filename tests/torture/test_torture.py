@@ -17,6 +17,7 @@ SHARES = {
     "bit-flips": 0.01,
     "hostile": 0.02,
     "concurrent": 0.1,
+    "downloads": 0.05,
     "programs": 0.004,
 }
 """Part of the full number, such that all of them take a few seconds together."""
