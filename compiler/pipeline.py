@@ -24,7 +24,7 @@ from compiler.checkpoint.special_tokens import stop_tokens
 from compiler.errors import ArtifactError
 from compiler.events import Listener
 from compiler.graph.architectures import build_graph, is_harmless
-from compiler.planning import CompileOptions, Plan, make_plan, make_program, plan_memory
+from compiler.planning import CompileOptions, Plan, check_options, make_plan, make_program, plan_memory
 from compiler.publish import ensure_writable
 from compiler.quantity import bytes_text, counted
 from compiler.reporting import Reporter
@@ -47,6 +47,7 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
     report = Reporter(listener)
     folder = workspace.model(model_id)
     build = build_name(options.target, options.num_devices, options.dtype)
+    check_options(options)
     with report.phase(0, f"config.json of {model_id}"):
         ensure_writable(folder.path)
         config = _read_config(folder, options, report)
@@ -136,7 +137,7 @@ def _convert(folder: ModelFolder, plan: Plan, options: CompileOptions, report: R
     if current and not options.force:
         model = load_converted(folder.ckpt)
         if model is None:
-            raise ArtifactError(f"{folder.ckpt}: the converted model vanished", "compile again")
+            raise ArtifactError(f"{folder.ckpt}: the converted model vanished", "start the compile once more")
         if not options.allow_overflow:
             check_range(model.tensors, plan.dtype)
         report.skip(reason)

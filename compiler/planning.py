@@ -107,6 +107,20 @@ class Plan:
         return self.target.lmu_bytes // self.dtype.itemsize
 
 
+def check_options(options: CompileOptions) -> tuple[Target, DType, Rules]:
+    """Judge what needs no config.json; target, dtype and latency rules that the options name.
+
+    Raises:
+        UsageError: an option out of range, no such pass, or devices that the topology cannot wire.
+    """
+    target, dtype = load_target(options.target), build_dtype(options.dtype)
+    check_device_count(options.num_devices)
+    if options.max_length is not None and options.max_length < 1:
+        raise UsageError(f"max_length {options.max_length} is less than 1")
+    options.passes()
+    return target, dtype, rules_for(target, options.num_devices, dtype.itemsize, options.topology)
+
+
 def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
     """The graph after its passes, mapped to devices.
 
@@ -115,9 +129,7 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
         UsageError: an option out of range, or devices that the topology cannot wire.
         CapacityError: too large for the devices; names the smallest N that fits.
     """
-    target, dtype = load_target(options.target), build_dtype(options.dtype)
-    check_device_count(options.num_devices)
-    rules = rules_for(target, options.num_devices, dtype.itemsize, options.topology)
+    target, dtype, rules = check_options(options)
     graph = build_graph(CheckpointConfig(config))
     check_special_tokens(CheckpointConfig(config))
     verify_graph(graph)

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import click
 
+from compiler.cli.options import examples
 from compiler.cli.output import OutputFile, write_output
-from compiler.errors import UsageError
+from compiler.errors import AssemblyError, UsageError
 
 
-@click.command(name="asm")
+@click.command(
+    name="asm",
+    epilog=examples(
+        "hyperdex asm program.s -o program.bin", "hyperdex disasm hyperdex/demo | hyperdex asm - -o program.bin"
+    ),
+)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("-o", "--output", type=OutputFile(), metavar="FILE", help="Where to write.  [default: stdout]")
 def command(file: Path, output: Path | None) -> None:
@@ -40,4 +46,4 @@ def _read(file: Path) -> tuple[str, str]:
         return name, data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{name}:{line}: not UTF-8 text (byte {error.start})") from None
+        raise AssemblyError(f"{name}:{line}: not UTF-8 text (byte {error.start})") from None

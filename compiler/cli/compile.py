@@ -9,36 +9,51 @@ import click
 
 from compiler.cli.options import (
     chosen_options,
+    dtype_option,
+    event_options,
+    examples,
     model_argument,
-    open_workspace,
-    place_demo,
+    offline_option,
     prefix_option,
+    revision_option,
     target_option,
+    topology_option,
 )
-from compiler.cli.output import OutputFile
+from compiler.cli.selection import open_workspace, place_demo
 
 
-@click.command(name="compile")
+@click.command(
+    name="compile",
+    epilog=examples(
+        "hyperdex compile facebook/opt-125m --num-device 2",
+        "hyperdex compile meta-llama/Llama-3.2-1B --target lpu-1640 --max-length 4096",
+        "hyperdex compile my/model --offline --dtype float32   # files placed in PREFIX/my/model/ckpt",
+    ),
+)
 @model_argument
 @prefix_option
 @click.option(
-    "--num-device", "num_devices", default=1, show_default=True, metavar="N", help="LPU devices, 1-64.", type=int
+    "--num-device",
+    "num_devices",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="LPU devices that share the model, 1-64.",
+    type=int,
 )
 @target_option
+@dtype_option
 @click.option(
-    "--dtype", default="float16", show_default=True, metavar="D", help="float16 (the hardware's), bfloat16 or float32."
+    "--max-length",
+    type=int,
+    metavar="L",
+    help="Tokens of prompt and answer that the caches hold.  [default: the model's own limit, at most 4096]",
 )
-@click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: the model's own limit]")
-@click.option(
-    "--topology",
-    default="",
-    metavar="W",
-    help="How the devices are wired: ring, 2-lines or 4-lines.  [default: the target's own]",
-)
-@click.option("--revision", metavar="R", help="Branch, tag or commit on the hub.")
-@click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
+@topology_option
+@revision_option
+@offline_option
 @click.option("--force", is_flag=True, help="Repeat phases that are up to date.")
-@click.option("--low-memory-usage", is_flag=True, help="Smaller buffers, slower.")
+@click.option("--low-memory-usage", is_flag=True, help="Compile with smaller buffers: less host memory, slower.")
 @click.option(
     "--allow-overflow",
     is_flag=True,
@@ -46,23 +61,30 @@ from compiler.cli.output import OutputFile
 )
 @click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
-@click.option("--no-pass", "without", multiple=True, metavar="NAME", help="Leave out one pass, as overlap; repeatable.")
-@click.option("--events", is_flag=True, help="Write one JSON object per event to stdout.")
-@click.option("--job", type=OutputFile(), metavar="FILE", help="Append the events to FILE.")
+@click.option(
+    "--no-pass",
+    "without",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out one pass, e.g. overlap; may be given several times.",
+)
+@event_options
 def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, **given: Any) -> None:
-    """Compile MODEL_ID (facebook/opt-125m, say): check, download, convert, map, generate instructions.
+    """Compile MODEL_ID: check, download, convert, map, generate instructions; prints the name of the build.
 
-    A private model: set HF_TOKEN or log in with the hub's own tool. A model of
-    your own: put its files into PREFIX/ORG/NAME/ckpt first.
+    MODEL_ID is ORG/NAME on the Hugging Face Hub. For a private model set HF_TOKEN or log in with the hub's own tool.
+    For a model of your own put its files into PREFIX/ORG/NAME/ckpt first.
     """
     from compiler.cli.narration import Narration
     from compiler.pipeline import CompileOptions, compile_model
+    from compiler.planning import check_options
     from compiler.workspace import Workspace, build_name
 
     given["fusion"] = not given.pop("no_fusion")
     given["reorder"] = not given.pop("no_reorder")
     folder = open_workspace(prefix).model(model_id)
     build = build_name(given["target"], given["num_devices"], given["dtype"])
+    check_options(CompileOptions(**given))
     with Narration(events, job) as narration:
         narration.begin(folder.model_id, build, chosen_options("prefix", "events", "job"))
         given["offline"] = place_demo(folder) or given["offline"]

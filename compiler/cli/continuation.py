@@ -7,10 +7,23 @@ the first stop string.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compiler.emulator.session import SamplingParameters, Session
 
 REPLACEMENT = "\ufffd"
 """What a tokenizer shows for bytes that are not yet a whole character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One generated token and the text that became certain with it."""
+
+    token_id: int
+    text: str
 
 
 class Continuation:
@@ -68,3 +81,35 @@ class Continuation:
         piece = text[len(self.shown) : length]
         self.shown += piece
         return piece
+
+
+def stream(
+    session: Session,
+    prompt_ids: list[int],
+    max_new_tokens: int,
+    parameters: SamplingParameters,
+    text: Continuation,
+    rows: list[Any] | None = None,
+) -> Iterator[Piece]:
+    """Tokens as they come, until the machine or a stop string ends them.
+
+    Args:
+        session: the machine.
+        prompt_ids: at least one token.
+        max_new_tokens: most tokens to generate.
+        parameters: how they are chosen.
+        text: where they become text.
+        rows: gets the logits of every token, float32 [vocabulary]; None: not wanted.
+
+    Raises:
+        UsageError: an argument is out of range.
+        MachineFault: while iterating.
+    """
+    observer = None if rows is None else lambda values, _index: rows.append(values)
+    for step in session.generate(prompt_ids, max_new_tokens, parameters, observer=observer):
+        piece = text.push(step.token_id)
+        if step.finished and not text.stopped:
+            piece += text.finish()
+        yield Piece(step.token_id, piece)
+        if text.stopped:
+            return

@@ -8,30 +8,36 @@ from typing import Any
 
 import click
 
-from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.options import build_option, examples, model_argument, prefix_option
 from compiler.cli.prompt import parse_prompt
+from compiler.cli.sampling import generation_options, warn_of_idle_options
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import UsageError
 
 
-@click.command(name="debug")
+@click.command(
+    name="debug",
+    epilog=examples(
+        "hyperdex debug hyperdex/demo 'The owl lives in'",
+        "hyperdex debug hyperdex/demo --prompt-ids 5,6,7 --execute 'break layer 2' --execute run",
+    ),
+)
 @model_argument
 @click.argument("prompt", required=False)
 @prefix_option
 @build_option
-@click.option("--prompt-ids", metavar="1,2,3", help="The prompt as token ids; needs no tokenizer.")
-@click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="K", help="Most tokens to generate.")
-@click.option("--do-sample", is_flag=True, help="Draw each token instead of taking the most probable one.")
-@click.option("--top-k", default=0, show_default=True, metavar="K", type=int, help="Draw from the best K; 0: all.")
-@click.option("--top-p", default=1.0, show_default=True, metavar="P", help="Draw from the best that make up P.")
-@click.option("--temperature", default=1.0, show_default=True, metavar="T", help="Above 1 flattens, below sharpens.")
-@click.option("--repetition-penalty", default=1.0, show_default=True, metavar="R", help="Above 1 avoids what was said.")
-@click.option("--seed", default=0, show_default=True, metavar="S", help="Equal seeds draw equal texts.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be given several times.")
+@generation_options
 @click.option(
-    "--execute", multiple=True, metavar="COMMAND", help="Carry out a command first; may be given several times."
+    "--execute",
+    multiple=True,
+    metavar="COMMAND",
+    help="Carry out a debugger command first; may be given several times.",
 )
-@click.option("--json-lines", is_flag=True, help="Requests on stdin and records on stdout, one JSON object a line.")
+@click.option("--json-lines", is_flag=True, help="Requests on stdin and records on stdout, one JSON object per line.")
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model_id: str,
     prompt: str | None,
     prefix: Path | None,
@@ -43,10 +49,15 @@ def command(
     json_lines: bool,
     **sampling: Any,
 ) -> None:
-    """Step through MODEL_ID's program on the emulator: breakpoints, registers, LMU, HBM. `help` lists the commands."""
+    """Step through MODEL_ID's program on the emulator: breakpoints, registers, LMU, HBM.
+
+    Commands are read from stdin; `help` lists them. Without PROMPT, begin with `start "TEXT"`.
+    """
     from compiler.cli.debug_session import DebugSession
     from compiler.emulator.session import SamplingParameters
 
+    parameters = SamplingParameters(**sampling)
+    warn_of_idle_options(ctx, parameters)
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     if json_lines:
@@ -62,6 +73,6 @@ def command(
     shell = DebugShell(session, sys.stdout)
     if prompt is not None or prompt_ids is not None:
         given = parse_prompt(prompt, prompt_ids, stop)
-        for line in shell.stopped(session.start(given, max_new_tokens or 0, SamplingParameters(**sampling), stop)):
+        for line in shell.stopped(session.start(given, max_new_tokens or 0, parameters, stop)):
             shell.say(line)
     shell.loop(terminal_lines(execute))

@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from typing import BinaryIO
 
 from compiler.cli.debug_session import DebugSession
-from compiler.cli.main import as_error
+from compiler.cli.failure import as_error
 from compiler.debug_records import Done, Failed, Progress, Record, Token, to_line
 from compiler.emulator.session import SamplingParameters
 from compiler.errors import HyperDexError, UsageError

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.cli.continuation import Continuation
+from compiler.cli.sampling import DEFAULT_NEW_TOKENS
 from compiler.debug_records import (
     Breakpoints,
     Candidate,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 
 PROGRESS_S = 0.1
 """Least time between two progress records."""
-
-DEFAULT_NEW_TOKENS = 32
 
 
 class DebugSession:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from compiler.cli.options import model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import build_option, examples, model_argument, prefix_option
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
     from compiler.workspace import ModelFolder
 
 
-@click.command(name="delete")
+@click.command(
+    name="delete",
+    epilog=examples(
+        "hyperdex delete facebook/opt-125m --build u55c-2x", "hyperdex delete facebook/opt-125m --all --yes"
+    ),
+)
 @model_argument
 @prefix_option
-@click.option("--build", metavar="B", help="Build, e.g. u55c-2x.  [default: the only one]")
+@build_option
 @click.option("--all", "every", is_flag=True, help="All builds of the model.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object: what was deleted.")
 def command(model_id: str, prefix: Path | None, build: str | None, every: bool, yes: bool, as_json: bool) -> None:
     """Delete builds of MODEL_ID after asking; its checkpoint stays, so that compiling again needs no download."""
     from compiler.quantity import bytes_text
@@ -40,7 +46,7 @@ def command(model_id: str, prefix: Path | None, build: str | None, every: bool, 
     total = sum(size.bytes for size in removed)
     if as_json:
         entry = {"model_id": folder.model_id, "builds": [size.build for size in removed], "bytes": total}
-        click.echo(json.dumps(entry))
+        answer(entry)
     else:
         click.echo(f"deleted {named} of {folder.model_id}: {bytes_text(total)} freed", err=True)
 

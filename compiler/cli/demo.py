@@ -92,8 +92,7 @@ def _run(workspace: Workspace) -> int:
 
 def _continue(session: Session, tokenizer: Tokenizer, prompt: str) -> tuple[str, int, float]:
     """Greedy continuation, number of its tokens, and seconds it took."""
-    from compiler.cli.continuation import Continuation
-    from compiler.cli.generate import stream
+    from compiler.cli.continuation import Continuation, stream
     from compiler.emulator.session import GREEDY
 
     began = time.perf_counter()

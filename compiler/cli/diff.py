@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compiler.cli.answer import answer, json_option
 from compiler.cli.comparison import BuildFacts, Comparison, RegionMove, compare, facts_of
-from compiler.cli.options import model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.options import examples, model_argument, prefix_option
 from compiler.cli.passes import Effect, pass_effects
 from compiler.cli.rebuild import options_of, stored_config
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import UsageError
 from compiler.quantity import bytes_text, change_text, percent_text
 from compiler.sanitize import printable
@@ -28,20 +29,30 @@ _LEAST_MS = 0.00005
 """Half of the last digit shown."""
 
 
-@click.command(name="diff")
+@click.command(
+    name="diff",
+    epilog=examples(
+        "hyperdex diff facebook/opt-125m u55c-1x u55c-2x", "hyperdex diff facebook/opt-125m u55c-2x --tokens 256"
+    ),
+)
 @model_argument
 @click.argument("build_a", metavar="BUILD_A")
 @click.argument("build_b", metavar="[BUILD_B]", required=False)
 @prefix_option
-@click.option("--tokens", type=click.IntRange(min=2), metavar="K", help="Length of the text that is timed.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with every difference.")
+@click.option(
+    "--tokens",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Length of the text that is timed.  [default: what the builds hold]",
+)
+@json_option("One JSON object with every difference.")
 def command(
     model_id: str, build_a: str, build_b: str | None, prefix: Path | None, tokens: int | None, as_json: bool
 ) -> None:
     """Compare two builds of MODEL_ID: options, passes, instructions, streams, regions, bytes, time and waits.
 
-    With one build: what each of its passes does, from the program without any on. Times are emulated, for a text of
-    K tokens from the first on.  [default: as many as the builds hold]
+    With one build: what each of its passes does, from the program without any on. Times are emulated, in ms per token
+    of a text of --tokens.
     """
     from compiler.artifacts.reader import open_build
 
@@ -59,7 +70,7 @@ def command(
     found = compare(first, second)
     if as_json:
         head = {"model_id": folder.model_id, "a": names[0], "b": names[1], "timed_tokens": timed}
-        click.echo(json.dumps({**head, **asdict(found)}))
+        answer({**head, **asdict(found)})
         return
     click.echo(f"{folder.model_id}: {names[0]} -> {names[1]}")
     parts = [_options(found), _instructions(found), _regions(found), _costs(first, second, timed)]
@@ -73,7 +84,7 @@ def _show_passes(folder: ModelFolder, build: str, manifest: Manifest, timed: int
     effects = pass_effects(config, options, timed)
     if as_json:
         head = {"model_id": folder.model_id, "build": build, "timed_tokens": timed}
-        click.echo(json.dumps({**head, "passes": [asdict(effect) for effect in effects]}))
+        answer({**head, "passes": [asdict(effect) for effect in effects]})
         return
     click.echo(f"{folder.model_id}: {build}, pass after pass; time emulated for {timed} tokens")
     click.echo(printable(_PASS_ROW.format("pass", "instructions", "streams", "transfers", "ms/token", "", "in sync")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -11,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import build_option, examples, model_argument, prefix_option
+from compiler.cli.output import warn
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import ArtifactError, AssemblyError, UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +23,21 @@ if TYPE_CHECKING:
 UNITS = ("SMA", "SXE", "VXE", "ESL", "ICP")
 
 
-@click.command(name="disasm")
+@click.command(
+    name="disasm",
+    epilog=examples(
+        "hyperdex disasm hyperdex/demo --layer 0 --unit sxe",
+        "hyperdex disasm hyperdex/demo --grep 'q_proj'",
+        "hyperdex disasm hyperdex/demo | hyperdex asm - -o program.bin",
+    ),
+)
 @model_argument
 @prefix_option
 @build_option
-@click.option("--layer", type=click.IntRange(min=0), metavar="L", help="Only this decoder layer.")
+@click.option("--layer", type=click.IntRange(min=0), metavar="L", help="Only this decoder layer, from 0.")
 @click.option("--unit", type=click.Choice(UNITS, case_sensitive=False), help="Only this unit.")
 @click.option("--grep", metavar="RE", help="Only lines in which this regular expression is found.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with every field.")
+@json_option("One JSON object with every field of every instruction.")
 def command(
     model_id: str,
     prefix: Path | None,
@@ -40,7 +49,7 @@ def command(
 ) -> None:
     """List the program of MODEL_ID: index, operands, and the tensor behind each instruction.
 
-    The whole listing assembles to the same program: hyperdex disasm M | hyperdex asm - -o FILE
+    The whole listing, without a filter, assembles to the same program.
     """
     from compiler.artifacts.reader import open_build
     from compiler.isa.text import format_program
@@ -69,9 +78,11 @@ def command(
     wanted = [index for index in range(len(instructions)) if is_wanted(index)]
     if as_json:
         rows = [_row(opened, index, instructions[index], lines[index]) for index in wanted]
-        click.echo(json.dumps({"model_id": folder.model_id, "build": name, "labels": labels, "instructions": rows}))
-    else:
-        sys.stdout.write("".join(f"{lines[index]}\n" for index in wanted))
+        answer({"model_id": folder.model_id, "build": name, "labels": labels, "instructions": rows})
+        return
+    sys.stdout.write("".join(f"{lines[index]}\n" for index in wanted))
+    if not wanted:
+        warn("no instruction passes these filters")
 
 
 def _check_layer(build: Build, layer: int | None) -> None:

@@ -5,7 +5,6 @@ Looks and never touches: no file is written and the network is not asked.
 
 from __future__ import annotations
 
-import json
 import locale
 import os
 import platform
@@ -18,7 +17,9 @@ import click
 
 from compiler import __version__
 from compiler.cards import LPU_VENDOR, PCI_DEVICES, find_cards
-from compiler.cli.options import open_workspace, prefix_option
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import examples, prefix_option
+from compiler.cli.selection import open_workspace
 from compiler.errors import HyperDexError, UsageError
 from compiler.sanitize import one_line
 
@@ -41,14 +42,14 @@ class Finding:
     detail: str
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", epilog=examples("hyperdex doctor", "hyperdex doctor --prefix /data/models --json"))
 @prefix_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object.")
 def command(prefix: Path | None, as_json: bool) -> None:
     """Look at this machine: versions, free space, prefix, LPU cards, hub. Exit code 2 when something will not work."""
     found = examine(prefix)
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(finding) for finding in found]}))
+        answer({"findings": [asdict(finding) for finding in found]})
     else:
         for finding in found:
             click.echo(f"{finding.level:<8} {finding.name:<10} {finding.detail}")

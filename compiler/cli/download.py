@@ -6,21 +6,31 @@ from pathlib import Path
 
 import click
 
-from compiler.cli.options import chosen_options, model_argument, open_workspace, place_demo, prefix_option
-from compiler.cli.output import OutputFile
+from compiler.cli.options import (
+    chosen_options,
+    event_options,
+    examples,
+    model_argument,
+    offline_option,
+    prefix_option,
+    revision_option,
+)
+from compiler.cli.selection import open_workspace, place_demo
 
 
-@click.command(name="download")
+@click.command(
+    name="download",
+    epilog=examples("hyperdex download facebook/opt-125m", "hyperdex download facebook/opt-125m --revision main"),
+)
 @model_argument
 @prefix_option
-@click.option("--revision", metavar="R", help="Branch, tag or commit on the hub.")
-@click.option("--offline", is_flag=True, help="Never ask the hub: only check what lies in ckpt/.")
-@click.option("--events", is_flag=True, help="Write one JSON object per event to stdout.")
-@click.option("--job", type=OutputFile(), metavar="FILE", help="Append the events to FILE.")
+@revision_option
+@offline_option
+@event_options
 def command(
     model_id: str, prefix: Path | None, revision: str | None, offline: bool, events: bool, job: Path | None
 ) -> None:
-    """Check that MODEL_ID can be compiled, then download its checkpoint and nothing more."""
+    """Check that MODEL_ID can be compiled, then download its checkpoint and nothing more; prints the folder."""
     from compiler.cli.narration import Narration
     from compiler.pipeline import CompileOptions, download_model
     from compiler.workspace import Workspace

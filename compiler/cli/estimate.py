@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from compiler.cli.options import open_workspace, prefix_option
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import dtype_option, examples, offline_option, prefix_option
+from compiler.cli.selection import open_workspace
+from compiler.errors import CheckpointError, UsageError
 from compiler.quantity import bytes_text, counted
 
 if TYPE_CHECKING:
@@ -19,29 +21,49 @@ if TYPE_CHECKING:
 _LIMIT_BYTES = 16 << 20
 
 
-@click.command(name="estimate")
-@click.argument("model", metavar="MODEL_ID|config.json")
+@click.command(
+    name="estimate",
+    epilog=examples(
+        "hyperdex estimate facebook/opt-1.3b --target all",
+        "hyperdex estimate ./my-model/config.json --num-device 1,2 --max-length 8192 --json",
+    ),
+)
+@click.argument("model", metavar="MODEL_ID|PATH")
 @prefix_option
-@click.option("--num-device", "counts", default="1,2,4,8", show_default=True, metavar="N,N", help="LPU devices.")
+@click.option(
+    "--num-device", "counts", default="1,2,4,8", show_default=True, metavar="N,N", help="Numbers of LPU devices, 1-64."
+)
 @click.option(
     "--target", "targets", default="u55c", show_default=True, metavar="T,T", help="Targets or .toml files, or `all`."
 )
 @click.option(
     "--topology", default="", metavar="W", help="Wiring: ring, 2-lines or 4-lines.  [default: the target's own]"
 )
-@click.option("--dtype", default="float16", show_default=True, metavar="D", help="float16, bfloat16 or float32.")
-@click.option("--input-tokens", default=32, show_default=True, metavar="K", help="Tokens of the prompt.")
+@dtype_option
+@click.option(
+    "--input-tokens",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    metavar="K",
+    help="Tokens of the prompt.",
+)
 @click.option(
     "--output-tokens",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="K",
     help="Tokens to generate.  [default: 2016, or what the model has room for]",
 )
-@click.option("--max-length", type=int, metavar="L", help="Tokens the caches hold.  [default: what is needed, or 4096]")
-@click.option("--no-fusion", is_flag=True, help="Without the fusion pass.")
-@click.option("--no-reorder", is_flag=True, help="Without the layer reordering pass.")
-@click.option("--offline", is_flag=True, help="Never ask the hub.")
-@click.option("--json", "as_json", is_flag=True, help="A list of objects.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=1),
+    metavar="L",
+    help="Tokens of prompt and answer that the caches hold.  [default: what is needed, or 4096]",
+)
+@click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
+@click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
+@offline_option
+@json_option("A list of objects, one for each target and number of devices.")
 def command(
     model: str,
     prefix: Path | None,
@@ -59,15 +81,18 @@ def command(
 ) -> None:
     """Say for each target and number of devices whether a model fits and how fast it is.
 
-    No weights are needed: a MODEL_ID's config.json is enough, or the path of one.
-    All numbers are estimated.
+    No weights are needed: a MODEL_ID's config.json is enough, or the PATH of a config.json or of the folder it lies in.
+    All numbers are estimated: bytes per device, ms per token, tokens per second, ms to the first token (TTFT), the
+    share of the memory bandwidth in use, joules per token, and what binds the speed.
     """
     from compiler.estimate import Estimator
     from compiler.planning import CompileOptions
     from compiler.target import TARGET_NAMES
 
-    config = _config(model, prefix, offline)
     names = [name for each in targets.split(",") for name in (TARGET_NAMES if each == "all" else (each,))]
+    numbers = _numbers(counts)
+    _check_values(names, numbers, dtype)
+    config = _config(model, prefix, offline)
     estimator = Estimator(config, input_tokens, output_tokens)
     found = [
         estimator.estimate(
@@ -82,10 +107,10 @@ def command(
             )
         )
         for target in dict.fromkeys(names)
-        for count in dict.fromkeys(_numbers(counts))
+        for count in dict.fromkeys(numbers)
     ]
     if as_json:
-        click.echo(json.dumps([{**asdict(entry), "kind": "estimated"} for entry in found], indent=2))
+        answer([{**asdict(entry), "kind": "estimated"} for entry in found])
         return
     click.echo(
         f"estimated for {input_tokens} tokens in and {estimator.output_tokens} out, {dtype}; no weights were read"
@@ -110,28 +135,66 @@ def _row(entry: Estimate) -> str:
     )
 
 
-def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]:
-    from compiler.checkpoint.untrusted_json import parse_object
-    from compiler.errors import CheckpointError
-    from compiler.hub import read_config
+def _check_values(targets: Sequence[str], counts: Sequence[int], dtype: str) -> None:
+    """Judge what needs no config.json, which may be far away.
 
-    path = Path(model)
-    if path.suffix == ".json" or path.is_file():
-        try:
-            with path.open("rb") as file:
-                content = file.read(_LIMIT_BYTES + 1)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-        if len(content) > _LIMIT_BYTES:
-            raise CheckpointError(f"{path} is larger than {_LIMIT_BYTES} bytes")
-        return parse_object(content, path.name)
-    folder = open_workspace(prefix).model(model)
-    return read_config(folder.model_id, folder, offline=offline)
+    Raises:
+        UsageError: naming the value.
+    """
+    from compiler.dtypes import build_dtype
+    from compiler.target import check_device_count, load_target
+
+    build_dtype(dtype)
+    for target in targets:
+        load_target(target)
+    for count in counts:
+        check_device_count(count)
+
+
+def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]:
+    """The config.json that the argument names: a path that is there, or a model's.
+
+    Raises:
+        UsageError: a path to nothing, or neither a path nor a model id.
+        CheckpointError: it cannot be read, or holds something else.
+        HubError: it is not here and the hub does not give it.
+    """
+    from compiler.checkpoint.untrusted_json import parse_object
+    from compiler.hub import read_config
+    from compiler.workspace import expand_home
+
+    path = expand_home(Path(model))
+    if (path / "config.json").is_file():
+        path /= "config.json"
+    elif path.suffix != ".json" and not path.is_file():
+        _check_model_id(model, path)
+        folder = open_workspace(prefix).model(model)
+        return read_config(folder.model_id, folder, offline=offline)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}", "name a config.json, its folder, or a model id") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _LIMIT_BYTES:
+        raise CheckpointError(f"{path} is larger than {_LIMIT_BYTES} bytes")
+    return parse_object(content, path.name)
+
+
+def _check_model_id(model: str, path: Path) -> None:
+    """Refuse what was meant as a path.
+
+    Raises:
+        UsageError: it leads to no config.json.
+    """
+    if path.is_dir() and (path.is_absolute() or model.startswith(".")):
+        raise UsageError(f"{path} holds no config.json", "name the folder of a checkpoint")
+    if path.is_absolute() or model.startswith("."):
+        raise UsageError(f"there is no folder {path}", "name a config.json, its folder, or a model id")
 
 
 def _numbers(text: str) -> list[int]:
-    from compiler.errors import UsageError
-
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

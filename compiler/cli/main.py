@@ -7,7 +7,6 @@ called, so `hyperdex --help` loads click and nothing else.
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import os
 import signal
@@ -20,7 +19,9 @@ from typing import Any
 import click
 
 from compiler import __version__
-from compiler.errors import CapacityError, HyperDexError, Interrupted, UsageError
+from compiler.cli.answer import answer_failure
+from compiler.cli.failure import Signalled, as_error, did_you_mean
+from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
 COMMANDS: dict[str, str] = {
@@ -42,12 +43,6 @@ COMMANDS: dict[str, str] = {
 }
 """Name and summary of every command; its module has the same name and defines `command`."""
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Signalled(SystemExit):
-    """A signal came. Not a KeyboardInterrupt: click would answer that one itself."""
-
 
 class ReaderGone(Exception):
     """Whoever read stdout went away. Not an OSError: click would answer that one with exit code 1."""
@@ -63,10 +58,29 @@ class LazyGroup(click.Group):
         with _reader_may_go():
             return super().make_context(info_name, args, parent, **extra)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(
+                f"there is no command {one_line(name, 60)!r}", did_you_mean(name, COMMANDS) or "see hyperdex --help"
+            )
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
+        """Run the command; one that was asked for JSON says in JSON that it failed."""
         with _reader_may_go():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except (Exception, Signalled, KeyboardInterrupt) as failure:
+                answer_failure(ctx, failure)
+                raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of the table."""
@@ -201,32 +215,6 @@ def _report(failure: BaseException) -> int:
     with contextlib.suppress(OSError):
         click.echo(f"hyperdex: error: {text}" + (f"\n{excerpt}" if excerpt else ""), err=True)
     return error.exit_code
-
-
-def as_error(failure: BaseException) -> HyperDexError:
-    """The error of our own tree that says what `failure` says, in one line."""
-    if isinstance(failure, HyperDexError):
-        return failure
-    if isinstance(failure, (KeyboardInterrupt, click.Abort)):
-        return Interrupted("interrupted")
-    if isinstance(failure, Signalled):
-        return Interrupted(str(failure))
-    if isinstance(failure, click.UsageError):
-        command = failure.ctx.command_path if failure.ctx else "hyperdex"
-        return UsageError(failure.format_message().rstrip("."), f"see {command} --help")
-    if isinstance(failure, click.ClickException):
-        return UsageError(failure.format_message())
-    if isinstance(failure, MemoryError):
-        return CapacityError("out of memory", "close other programs or use a smaller model")
-    if isinstance(failure, OSError) and failure.filename is not None:
-        where = failure.filename if isinstance(failure.filename, (str, Path)) else os.fsdecode(failure.filename)
-        if failure.errno in _DISK_FULL:
-            return CapacityError(f"{where}: the disk is full", "free some space")
-        return UsageError(f"{where}: {failure.strerror}")
-    if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
-        return CapacityError("the disk is full", "free some space")
-    name = type(failure).__name__
-    return HyperDexError(one_line(f"{name}: {failure}", 400), "this is a bug; HYPERDEX_DEBUG=1 shows where")
 
 
 def _silence_stdout() -> None:

@@ -8,26 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import build_option, examples, model_argument, prefix_option
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import UsageError
-from compiler.quantity import percent_text
+from compiler.quantity import counted, percent_text
 from compiler.sanitize import printable
 
 if TYPE_CHECKING:
     from compiler.memory_map import MemoryMap, Region
 
 
-@click.command(name="map")
+@click.command(
+    name="map",
+    epilog=examples("hyperdex map hyperdex/demo", "hyperdex map hyperdex/demo --device 1 --channel 0 --json"),
+)
 @model_argument
 @prefix_option
 @build_option
-@click.option("--device", type=int, metavar="D", help="Show which part of each tensor this device holds.")
-@click.option("--channel", type=int, metavar="C", help="Only regions with data in this channel.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with every field.")
+@click.option("--device", type=int, metavar="D", help="Show which part of each tensor this device holds, from 0.")
+@click.option("--channel", type=int, metavar="C", help="Only regions with data in this channel, from 0.")
+@json_option("One JSON object with every region.")
 def command(
     model_id: str, prefix: Path | None, build: str | None, device: int | None, channel: int | None, as_json: bool
 ) -> None:
-    """Memory map of MODEL_ID: regions by address; addresses are bytes within every channel of every device."""
+    """List what lies where in the memory of MODEL_ID's devices: its regions by address.
+
+    Addresses are bytes within every channel of every device.
+    """
     from compiler.artifacts.layout import memory_map_to_json
     from compiler.artifacts.reader import read_memory_map
 
@@ -43,7 +51,7 @@ def command(
     whole: dict[str, Any] = json.loads(memory_map_to_json(memory_map))
     kept = {region.name for region in regions}
     whole["regions"] = [_with_segments(entry, device) for entry in whole["regions"] if entry["name"] in kept]
-    click.echo(json.dumps({"model_id": folder.model_id, "build": name, **whole}))
+    answer({"model_id": folder.model_id, "build": name, **whole})
 
 
 def _check_range(option: str, value: int | None, count: int) -> None:
@@ -72,7 +80,8 @@ def _table(memory_map: MemoryMap, regions: list[Region], device: int | None) -> 
     used, capacity = memory_map.end, memory_map.channel_bytes
     channels = memory_map.channels
     lines = [
-        f"{memory_map.target}, {memory_map.num_devices} devices, {memory_map.dtype}, {memory_map.max_length} tokens: "
+        f"{memory_map.target}, {counted(memory_map.num_devices, 'device')}, {memory_map.dtype}, "
+        f"{memory_map.max_length} tokens: "
         f"{used * channels:,} of {capacity * channels:,} bytes per device "
         f"({percent_text(used, capacity)}), {memory_map.file_bytes * channels:,} of them parameters",
         f"{'begin':>12} {'end':>12} {'kind':<9} {'layout':<6} {'shape':>16}  tensor",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from compiler.cli.options import open_workspace, prefix_option
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import examples, prefix_option
+from compiler.cli.selection import open_workspace
 from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -45,10 +46,15 @@ class ModelState:
     builds: tuple[BuildState, ...]
 
 
-@click.command(name="models")
+@click.command(
+    name="models",
+    epilog=examples(
+        "hyperdex models", "hyperdex models --supported", "hyperdex models --json | jq -r '.models[].model_id'"
+    ),
+)
 @prefix_option
 @click.option("--supported", is_flag=True, help="List the architectures this compiler handles instead.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option("One JSON object.")
 def command(prefix: Path | None, supported: bool, as_json: bool) -> None:
     """List the models of the prefix: phases done, builds, sizes, stale or not."""
     if supported:
@@ -57,7 +63,7 @@ def command(prefix: Path | None, supported: bool, as_json: bool) -> None:
     workspace = open_workspace(prefix)
     states = [inspect_model(folder) for folder in workspace.models()]
     if as_json:
-        click.echo(json.dumps({"prefix": str(workspace.prefix), "models": [asdict(state) for state in states]}))
+        answer({"prefix": str(workspace.prefix), "models": [asdict(state) for state in states]})
         return
     if not states:
         click.echo(f"no models in {workspace.prefix}; hyperdex compile MODEL_ID brings one", err=True)
@@ -126,7 +132,7 @@ def _list_architectures(as_json: bool) -> None:
             {"name": each.name, "example": each.example, "features": list(each.features), "missing": each.missing}
             for each in SUPPORTED
         ]
-        click.echo(json.dumps({"architectures": rows}))
+        answer({"architectures": rows})
         return
     width = max(len(each.name) for each in SUPPORTED)
     for each in SUPPORTED:

@@ -227,7 +227,7 @@ def _person_narrator() -> PlainNarrator:
 
 def _failed_record(last: Record | None, failure: BaseException) -> PhaseFailed:
     """What the job file says last when a compile stopped without saying so itself."""
-    from compiler.cli.main import as_error
+    from compiler.cli.failure import as_error
 
     error = as_error(failure)
     phase = -1 if last is None or isinstance(last, (JobStarted, JobFinished)) else last.phase

@@ -1,21 +1,18 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share, each declared once, and the examples below a help text."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from compiler.errors import ArtifactError, UsageError
+from compiler.cli.output import OutputFile
+from compiler.errors import UsageError
 from compiler.sanitize import one_line
-
-if TYPE_CHECKING:
-    from compiler.workspace import ModelFolder, Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,6 +62,46 @@ def target_option(command: Command) -> Command:
     )(command)
 
 
+def dtype_option(command: Command) -> Command:
+    """Add `--dtype`, the element type of a build."""
+    return click.option(
+        "--dtype",
+        default="float16",
+        show_default=True,
+        metavar="D",
+        help="Element type: float16 (the hardware's), bfloat16 or float32.",
+    )(command)
+
+
+def topology_option(command: Command) -> Command:
+    """Add `--topology`; "" stands for the target's own."""
+    return click.option(
+        "--topology",
+        default="",
+        metavar="W",
+        help="How the devices are wired: ring, 2-lines or 4-lines.  [default: the target's own]",
+    )(command)
+
+
+def offline_option(command: Command) -> Command:
+    """Add `--offline`."""
+    return click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")(command)
+
+
+def revision_option(command: Command) -> Command:
+    """Add `--revision`, which version of a repository is meant."""
+    return click.option(
+        "--revision", metavar="R", help="Branch, tag or commit on the hub.  [default: the hub's main branch]"
+    )(command)
+
+
+def event_options(command: Command) -> Command:
+    """Add `--events` and `--job`: what happens, as one JSON object per line."""
+    events = click.option("--events", is_flag=True, help="One JSON object per event on stdout instead of narration.")
+    job = click.option("--job", type=OutputFile(), metavar="FILE", help="Append the events to FILE, too.")
+    return events(job(command))
+
+
 def build_option(command: Command) -> Command:
     """Add `--build`, which may be left out when there is only one."""
     return click.option("--build", metavar="B", help="Build, e.g. u55c-2x.  [default: the only one]")(command)
@@ -73,6 +110,11 @@ def build_option(command: Command) -> Command:
 def model_argument(command: Command) -> Command:
     """Add the argument MODEL_ID."""
     return click.argument("model_id", metavar="MODEL_ID")(command)
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: command lines to copy."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def chosen_options(*left_out: str) -> str:
@@ -92,79 +134,3 @@ def chosen_options(*left_out: str) -> str:
         for each in value if isinstance(value, tuple) else (value,):
             words += [parameter.opts[0]] if parameter.is_flag else [parameter.opts[0], str(each)]
     return shlex.join(words)
-
-
-def open_workspace(prefix: Path | None) -> Workspace:
-    """The workspace at `prefix`, or at the default place; nothing need be there.
-
-    Raises:
-        UsageError: something else than a folder is there.
-    """
-    from compiler.workspace import Workspace, default_prefix, expand_home
-
-    chosen = expand_home(prefix) if prefix is not None else default_prefix()
-    place = chosen.absolute()
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise UsageError(f"prefix {chosen}: {place} is not a folder", "choose another --prefix")
-    return Workspace(chosen)
-
-
-def select_build(folder: ModelFolder, build: str | None) -> str:
-    """The build to use.
-
-    Raises:
-        UsageError: several builds and none named, or the name of none.
-        ArtifactError: the model has no such build, or its folder cannot be read.
-    """
-    from compiler.workspace import parse_build_name
-
-    if build is not None:
-        parse_build_name(build)
-    _check_readable(folder)
-    builds = folder.builds()
-    if not builds:
-        raise ArtifactError(f"{folder.model_id} is not compiled in {folder.prefix}", "run hyperdex compile first")
-    if build is not None and build not in builds:
-        raise ArtifactError(
-            f"{folder.model_id} has no build {build}; it has: {', '.join(builds)}", "choose one of them"
-        )
-    if build is None and len(builds) > 1:
-        raise UsageError(f"{folder.model_id} has several builds: {', '.join(builds)}", "choose one with --build")
-    return build or builds[0]
-
-
-def _check_readable(folder: ModelFolder) -> None:
-    """Refuse a model whose builds cannot be listed, rather than call it not compiled.
-
-    Raises:
-        ArtifactError: naming the folder.
-    """
-    for path in (folder.path, folder.path / "param", folder.path / "inst"):
-        try:
-            os.scandir(path).close()
-        except FileNotFoundError:
-            continue
-        except NotADirectoryError:
-            raise ArtifactError(f"{path} is not a folder", "move it away and compile again") from None
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read: {error.strerror}", "make it readable") from None
-
-
-def place_demo(folder: ModelFolder) -> bool:
-    """Put the bundled model into its folder when that is the one asked for; whether it is.
-
-    Raises:
-        BusyError: somebody else compiles it.
-        UsageError, CapacityError: the folder cannot be written.
-    """
-    from compiler.demo import DEMO_MODEL_ID, install_demo
-    from compiler.workspace import lock
-
-    if folder.model_id != DEMO_MODEL_ID:
-        return False
-    if not (folder.ckpt / "config.json").is_file():
-        with lock(folder):
-            install_demo(folder.ckpt)
-    return True

@@ -7,9 +7,11 @@ a missing one is a typing error more often than a wish.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -33,7 +35,7 @@ class OutputFile(click.Path):
         """The path as given.
 
         Raises:
-            UsageError: it is empty, or its folder is missing.
+            UsageError: it is empty, its folder is missing, or it cannot be written.
         """
         option = param.opts[-1] if param is not None else "file"
         if not str(value):
@@ -41,7 +43,24 @@ class OutputFile(click.Path):
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not path.parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}", "make it first")
+        _check_writable(option, path)
         return path
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """Refuse a file that could not be written before the work is done rather than after; nothing is left behind.
+
+    Raises:
+        UsageError: naming the file and the reason.
+    """
+    try:
+        target = _behind_links(path)
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not target.exists() or target.is_file():
+            TemporaryFile(dir=target.parent).close()  # as it will be written: beside it, then renamed
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror}", "name another file") from None
 
 
 def write_output(path: Path, content: bytes) -> None:

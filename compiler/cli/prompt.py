@@ -1,27 +1,33 @@
-"""What `hyperdex generate` is asked to continue: text, or token ids that need no tokenizer."""
+"""What `hyperdex generate` is asked to continue: texts, or token ids that need no tokenizer."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.cli.output import warn
 from compiler.errors import CheckpointError, UsageError
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
     from compiler.workspace import ModelFolder
 
 Decode = Callable[[Sequence[int]], str]
+Prompt = str | list[int]
+
+_LIMIT_BYTES = 64 << 20
 
 
-def parse_prompt(prompt: str | None, prompt_ids: str | None, stop: Sequence[str]) -> str | list[int]:
+def parse_prompt(prompt: str | None, prompt_ids: str | None, stop: Sequence[str]) -> Prompt:
     """The prompt as text or as ids, whichever was given.
 
     Raises:
         UsageError: neither or both were given, the ids are no list of numbers, or a text is not UTF-8.
     """
     if (prompt is None) == (prompt_ids is None):
-        raise UsageError("give either PROMPT or --prompt-ids", "see hyperdex generate --help")
+        raise UsageError("give either PROMPT or --prompt-ids", "see --help")
     for text in stop:
         _check_utf8("--stop", text)
     if prompt is not None:
@@ -33,8 +39,30 @@ def parse_prompt(prompt: str | None, prompt_ids: str | None, stop: Sequence[str]
     return [int(part) for part in parts]
 
 
-def read_prompt(given: str | list[int], folder: ModelFolder, stop: Sequence[str]) -> tuple[list[int], Decode | None]:
-    """Token ids of a prompt, and what makes text of tokens; None where only ids can be shown.
+def parse_prompts(
+    prompt: str | None, prompt_ids: str | None, prompts: Path | None, stop: Sequence[str]
+) -> tuple[Prompt, ...]:
+    """Every prompt that was given: one as `parse_prompt` has it, the text of stdin for "-", or the lines of a file.
+
+    Raises:
+        UsageError: none or several kinds were given, a file without a prompt, or a text is not UTF-8.
+    """
+    if prompts is not None:
+        if prompt is not None or prompt_ids is not None:
+            raise UsageError("--prompts, PROMPT and --prompt-ids exclude each other", "give one of them")
+        texts = tuple(line for line in _read_text(prompts).splitlines() if line.strip())
+        if not texts:
+            raise UsageError(f"{_name(prompts)} holds no prompt", "write one on each line")
+        return texts
+    if prompt == "-":
+        prompt = _read_text(Path("-")).removesuffix("\n")
+    return (parse_prompt(prompt, prompt_ids, stop),)
+
+
+def read_prompts(
+    given: Sequence[Prompt], folder: ModelFolder, stop: Sequence[str]
+) -> tuple[list[list[int]], Decode | None]:
+    """Token ids of prompts, and what makes text of tokens; None where only ids can be shown.
 
     A tokenizer that cannot be read is told on stderr when nothing needs it.
 
@@ -44,20 +72,47 @@ def read_prompt(given: str | list[int], folder: ModelFolder, stop: Sequence[str]
     """
     from compiler.cli.tokenizer import Tokenizer, has_tokenizer
 
-    if isinstance(given, str):
+    ids = [each for each in given if not isinstance(each, str)]
+    if len(ids) < len(given):
         tokenizer = Tokenizer(folder.ckpt)
-        return tokenizer.encode(given), tokenizer.decode
+        return [tokenizer.encode(each) if isinstance(each, str) else each for each in given], tokenizer.decode
     if not has_tokenizer(folder.ckpt):
         if stop:
             raise UsageError(f"{folder.model_id} has no tokenizer, so --stop {stop[0]!r} cannot be found")
-        return given, None
+        return ids, None
     try:
-        return given, Tokenizer(folder.ckpt).decode
+        return ids, Tokenizer(folder.ckpt).decode
     except CheckpointError as error:
         if stop:
             raise
         warn(f"{error}; the ids of the tokens are shown")
-        return given, None
+        return ids, None
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file, or of stdin for "-".
+
+    Raises:
+        UsageError: it cannot be read, is too long, or is not UTF-8.
+    """
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(_LIMIT_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{_name(path)} cannot be read: {error.strerror}") from None
+    if len(content) > _LIMIT_BYTES:
+        raise UsageError(f"{_name(path)} holds more than {_LIMIT_BYTES >> 20} MiB", "split it")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{_name(path)} is not UTF-8 (byte {error.start})", "pass UTF-8 text") from None
+
+
+def _name(path: Path) -> str:
+    return "stdin" if str(path) == "-" else one_line(str(path), 200)
 
 
 def _check_utf8(what: str, text: str) -> None:

@@ -14,19 +14,23 @@ from typing import TypeVar
 
 import click
 
-from compiler.cli.options import open_workspace, place_demo, prefix_option, target_option
+from compiler.cli.options import examples, offline_option, prefix_option, target_option
+from compiler.cli.selection import open_workspace, place_demo
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
 Answer = TypeVar("Answer")
 
 
-@click.command(name="run")
+@click.command(name="run", epilog=examples("hyperdex run", "printf 'hyperdex/demo\\n2\\n' | hyperdex run"))
 @prefix_option
 @target_option
-@click.option("--offline", is_flag=True, help="Never ask the hub; use what lies in ckpt/.")
+@offline_option
 def command(prefix: Path | None, target: str, offline: bool) -> None:
-    """Ask for the model and the number of devices, then run phases 0-4."""
+    """Ask for the model and the number of devices, then compile.
+
+    Answers may come through a pipe, one per line: the model, then the number of devices.
+    """
     from compiler.cli.narration import Narration
     from compiler.pipeline import CompileOptions, compile_model
     from compiler.workspace import MAX_DEVICES, parse_model_id

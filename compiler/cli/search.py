@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import examples
+
 if TYPE_CHECKING:
     from compiler.hub.search import FoundModel
 
 
-@click.command(name="search")
+@click.command(name="search", epilog=examples("hyperdex search opt-125m", "hyperdex search llama --limit 50 --json"))
 @click.argument("query", metavar="QUERY")
 @click.option("--limit", default=20, show_default=True, metavar="K", help="Models at most, 1-50.")
-@click.option("--offline", is_flag=True, help="Never ask the hub: say that it may not be asked.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--offline", is_flag=True, help="Never ask the hub; fails, as HF_HUB_OFFLINE=1 does.")
+@json_option("One JSON object.")
 def command(query: str, limit: int, offline: bool, as_json: bool) -> None:
     """List text-generation models of the hub whose name contains QUERY, most downloaded first.
 
@@ -29,7 +31,7 @@ def command(query: str, limit: int, offline: bool, as_json: bool) -> None:
     names = {each.name for each in SUPPORTED}
     if as_json:
         models = [{**asdict(each), "is_supported": each.architecture in names} for each in found]
-        click.echo(json.dumps({"query": query, "models": models}))
+        answer({"query": query, "models": models})
         return
     if not found:
         click.echo("the hub has no such text-generation model", err=True)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compiler.cli.options import build_option, model_argument, open_workspace, prefix_option, select_build
+from compiler.cli.answer import answer, json_option
+from compiler.cli.options import build_option, examples, model_argument, prefix_option
+from compiler.cli.selection import open_workspace, select_build
 from compiler.errors import ArtifactError, HyperDexError
 from compiler.quantity import counted
 
@@ -32,12 +34,15 @@ class Check:
     pc: int = -1
 
 
-@click.command(name="verify")
+@click.command(
+    name="verify",
+    epilog=examples("hyperdex verify facebook/opt-125m", "hyperdex verify facebook/opt-125m --reference --json"),
+)
 @model_argument
 @prefix_option
 @build_option
-@click.option("--reference", is_flag=True, help="Also run it beside transformers on the same checkpoint.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--reference", is_flag=True, help="Also run it beside transformers on the same checkpoint; slow.")
+@json_option("One JSON object with every check.")
 def command(model_id: str, prefix: Path | None, build: str | None, reference: bool, as_json: bool) -> None:
     """Check a build of MODEL_ID: files, hashes, checkpoint, memory map, program. Exit code 6 when it is damaged."""
     folder = open_workspace(prefix).model(model_id)
@@ -49,7 +54,7 @@ def command(model_id: str, prefix: Path | None, build: str | None, reference: bo
         checks += [Check(*each) for each in reference_checks(folder, name)]
     if as_json:
         rows = [asdict(check) for check in checks]
-        click.echo(json.dumps({"model_id": folder.model_id, "build": name, "checks": rows}))
+        answer({"model_id": folder.model_id, "build": name, "checks": rows})
     else:
         for check in checks:
             click.echo(f"{'ok' if check.passed else 'DAMAGED':<8} {check.name:<10} {check.detail}")

@@ -45,7 +45,7 @@ def test_an_error_shows_file_line_column_and_a_caret(tmp_path: Path, capsys: pyt
     assert not (tmp_path / "a.bin").exists()
 
 
-def test_a_missing_file_and_bytes_that_are_not_text_are_usage_errors(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_usage_error_and_bytes_that_are_no_text_are_malformed_assembly(tmp_path: Path) -> None:
     assert main(["asm", str(tmp_path / "absent.s")]) == 2
     (tmp_path / "b.s").write_bytes(b"hlt\n\xff\n")
-    assert main(["asm", str(tmp_path / "b.s")]) == 2
+    assert main(["asm", str(tmp_path / "b.s")]) == 7

@@ -58,3 +58,30 @@ def test_a_device_whose_vector_memory_is_too_small_has_no_number_that_fits(
     own = own_target(tmp_path, "capacity_bytes = 4194304", "capacity_bytes = 64")
     (found,) = estimated(capsys, "--num-device", "1", "--target", own)
     assert (found["fits"], found["smallest_fit"]) == (False, 0)
+
+
+def test_a_folder_with_a_config_stands_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = estimated(capsys, "--num-device", "1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ckpt").symlink_to(demo_folder())
+    for folder in (str(demo_folder()), "ckpt", "./ckpt", "./ckpt/config.json"):
+        assert main(["estimate", folder, "--json", "--num-device", "1"]) == 0
+        assert json.loads(capsys.readouterr().out) == expected
+
+
+@pytest.mark.parametrize("place", ["absent.json", "absent/config.json", "./absent", "/absent", "."])
+def test_a_path_to_no_config_is_a_usage_error(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["estimate", place]) == 2
+    told = capsys.readouterr().err
+    assert "there is no f" in told or "holds no config.json" in told
+    assert told.count("\n") == 1
+
+
+def test_a_config_that_is_no_json_is_a_damaged_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    assert main(["estimate", str(tmp_path)]) == 3

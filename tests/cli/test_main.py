@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from compiler.cli.main import COMMANDS, as_error, main
+from compiler.cli.failure import as_error
+from compiler.cli.main import COMMANDS, main
 from compiler.demo import demo_folder
 from compiler.errors import CapacityError, HyperDexError
 
@@ -58,7 +59,8 @@ def test_a_model_without_a_build_is_an_artifact_error(prefix: Path, capsys: pyte
         for build in ([], ["--build", "u55c-2x"]):
             assert main([command, "tiny/absent", "--prefix", str(prefix), *build]) == 6
             told = capsys.readouterr().err
-            assert told == f"hyperdex: error: tiny/absent is not compiled in {prefix}; run hyperdex compile first\n"
+            first = "run hyperdex compile tiny/absent first"
+            assert told == f"hyperdex: error: tiny/absent is not compiled in {prefix}; {first}\n"
 
 
 def test_a_file_where_a_folder_belongs_is_called_so(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:

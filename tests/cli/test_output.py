@@ -78,3 +78,20 @@ def test_a_missing_folder_is_an_error_and_is_not_made(
     assert capsys.readouterr().err == expected
     assert main([*arguments, ""]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--logits", "--trace"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    option: str, prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "tiny/absent", "x", "--prefix", str(prefix), option, "/proc/absent.npy"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"hyperdex: error: {option} /proc/absent.npy cannot be written: ")
+
+
+def test_asking_whether_a_file_can_be_written_leaves_no_trace(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"kept")
+    assert main(["asm", str(tmp_path / "absent.s"), "-o", str(file)]) == 2
+    assert main(["asm", str(tmp_path / "absent.s"), "-o", str(tmp_path / "new")]) == 2
+    assert file.read_bytes() == b"kept" and list(tmp_path.iterdir()) == [file]
