@@ -19,7 +19,8 @@ from compiler.debug_info import DebugInfo, Node
 from compiler.dtypes import FLOAT16
 from compiler.header import Payload, write_header
 from compiler.isa.encode import encode_program
-from compiler.isa.spec import BY_OPCODE, ISA_VERSION, WORD_COUNT, Kind
+from compiler.isa.instructions import BY_OPCODE
+from compiler.isa.spec import ISA_VERSION, WORD_COUNT, Kind
 from compiler.planning import CompileOptions, make_plan, make_program
 from compiler.workspace import ModelFolder, Workspace
 

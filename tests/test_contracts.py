@@ -29,7 +29,7 @@ def _loaded_by(program: str) -> set[str]:
         ("import compiler.__main__, compiler.cli.main", (*HEAVY, "textual", "rich")),
         ("import compiler.cli.compile, compiler.cli.generate, compiler.cli.models", (*HEAVY, "textual", "rich")),
         ("import compiler.events, compiler.errors, compiler.workspace, compiler.memory_map", (*HEAVY, "filelock")),
-        ("import compiler.isa.spec, compiler.isa.text, compiler.isa.encode", HEAVY),
+        ("import compiler.isa.instructions, compiler.isa.text, compiler.isa.encode", HEAVY),
         ("import compiler.emulator.session", ("torch", "transformers", "huggingface_hub")),
         ("import compiler.pipeline", ("torch", "transformers", "huggingface_hub")),
     ],

@@ -25,7 +25,8 @@ from compiler.emulator.machine import Machine
 from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import HyperDexError
 from compiler.isa.encode import decode, encode
-from compiler.isa.spec import SPECS, Operand, Spec
+from compiler.isa.instructions import SPECS
+from compiler.isa.spec import Operand, Spec
 
 PROMPT = (5, 17, 3)
 NEW_TOKENS = 3

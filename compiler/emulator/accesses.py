@@ -1,4 +1,4 @@
-"""What an instruction touches, read off its row in `isa.spec`: for planning, so for every opcode alike."""
+"""What an instruction touches, read off its row in `isa.instructions`: for planning, so for every opcode alike."""
 
 from __future__ import annotations
 

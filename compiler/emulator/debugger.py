@@ -27,7 +27,8 @@ from compiler.emulator.session import GREEDY, SamplingParameters, Session
 from compiler.emulator.state import EngineVector
 from compiler.emulator.views import Snapshot, changed_ranges, changed_registers, inputs, outputs, snapshot
 from compiler.errors import MachineFault, UsageError
-from compiler.isa.spec import BY_MNEMONIC, Effect, Kind
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import Effect, Kind
 
 TOP_CANDIDATES = 5
 LMU_RANGES = 64

@@ -22,7 +22,7 @@ from compiler.emulator.state import EngineVector, State
 from compiler.emulator.trap import Trap
 
 Operands = Any
-"""A SimpleNamespace with one int or float per operand of the instruction's row in `isa.spec`."""
+"""A SimpleNamespace with one int or float per operand of the instruction's row in `isa.instructions`."""
 
 Semantics = Callable[[State, SimpleNamespace], None]
 
@@ -350,4 +350,4 @@ SEMANTICS: dict[str, Semantics] = {
     "jmp": jmp,
     "hlt": hlt,
 }
-"""Mnemonic -> function; a test compares it with `isa.spec.SPECS`."""
+"""Mnemonic -> function; a test compares it with `isa.instructions.SPECS`."""

@@ -1,1 +1,1 @@
-"""The instruction set: one table (`spec`), and what derives from it."""
+"""The instruction set: one table (`instructions`), and what derives from it."""

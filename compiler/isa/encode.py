@@ -1,4 +1,4 @@
-"""Instructions as values, and as 32-byte words. Derived from `isa.spec`.
+"""Instructions as values, and as 32-byte words. Derived from `isa.instructions`.
 
 `decode(encode(x)) == x` for every legal instruction; a word with an unknown
 opcode or with bits set that no operand claims is refused.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from compiler.errors import AssemblyError
-from compiler.isa.spec import BY_MNEMONIC, BY_OPCODE, HBM_UNIT_BYTES, INSTRUCTION_BYTES, Kind, Operand, Spec
+from compiler.isa.instructions import BY_MNEMONIC, BY_OPCODE
+from compiler.isa.spec import HBM_UNIT_BYTES, INSTRUCTION_BYTES, Kind, Operand, Spec
 
 _WORDS = struct.Struct("<8I")
 _FLOAT = struct.Struct("<f")

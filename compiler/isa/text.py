@@ -1,4 +1,4 @@
-"""Assembly text: a second notation of the same program. Derived from `isa.spec`.
+"""Assembly text: a second notation of the same program. Derived from `isa.instructions`.
 
     [label:] [index:] mnemonic operand, operand, name=value ; comment
 
@@ -17,14 +17,15 @@ from contextlib import suppress
 
 from compiler.errors import AssemblyError
 from compiler.isa.encode import Instruction, Value, check_operand
-from compiler.isa.spec import BY_MNEMONIC, REGISTER_COUNT, STREAM_COUNT, Kind, Operand, Spec
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import REGISTER_COUNT, STREAM_COUNT, Kind, Operand, Spec
 from compiler.sanitize import printable
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _LEAD = re.compile(r"\s*(?:(?P<label>[A-Za-z_][A-Za-z0-9_.]*):)?\s*(?:(?P<index>[0-9]+):)?\s*(?P<rest>.*)")
 _INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 
-_NOTATION: dict[Kind, tuple[str, str]] = {
+NOTATION: dict[Kind, tuple[str, str]] = {
     Kind.LMU: ("v[", "]"),
     Kind.HBM: ("h[", "]"),
     Kind.IO: ("io[", "]"),
@@ -36,6 +37,8 @@ _NOTATION: dict[Kind, tuple[str, str]] = {
     Kind.COUNT: ("", ""),
     Kind.FLOAT: ("", ""),
 }
+"""What stands before and behind the number of an operand."""
+
 _LIMITS = {Kind.REGISTER: REGISTER_COUNT, Kind.STREAM: STREAM_COUNT}
 
 
@@ -45,7 +48,7 @@ def format_value(operand: Operand, value: Value, labels: Mapping[int, str] | Non
         return _format_float(float(value))
     if operand.kind is Kind.TARGET and labels and int(value) in labels:
         return labels[int(value)]
-    prefix, suffix = _NOTATION[operand.kind]
+    prefix, suffix = NOTATION[operand.kind]
     digits = f"{value:#x}" if operand.kind is Kind.HBM else str(value)
     return f"{prefix}{digits}{suffix}"
 
@@ -184,7 +187,7 @@ class _Parser:
             if text not in self.labels:
                 raise self.fail(number, column, f"label {text!r} is not defined")
             return self.labels[text]
-        prefix, suffix = _NOTATION[operand.kind]
+        prefix, suffix = NOTATION[operand.kind]
         digits = text[len(prefix) : len(text) - len(suffix)]
         if not (text.startswith(prefix) and text.endswith(suffix) and _INTEGER.fullmatch(digits) and len(digits) < 20):
             raise self.fail(

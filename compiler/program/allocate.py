@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from compiler.debug_info import LiveRange
 from compiler.errors import CapacityError
 from compiler.isa.encode import Instruction, Value, instruction
-from compiler.isa.spec import BY_MNEMONIC
+from compiler.isa.instructions import BY_MNEMONIC
 from compiler.program.virtual import Label, Slot, Virtual, VirtualProgram, live_ranges
 
 ALIGNMENT = 64

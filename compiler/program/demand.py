@@ -13,7 +13,8 @@ from functools import cache
 from typing import NamedTuple
 
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import BY_MNEMONIC, Effect, Kind, Spec, Unit
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import Effect, Kind, Spec, Unit
 from compiler.program.virtual import Slot, Virtual, VirtualInstruction
 from compiler.target.timing import DECIDING, Rules, Work
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from compiler.isa.spec import BY_MNEMONIC, Effect, Kind, Unit
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import Effect, Kind, Unit
 from compiler.program.virtual import VirtualInstruction
 
 Range = tuple[str, int, int]

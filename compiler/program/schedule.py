@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from compiler.isa.spec import BY_MNEMONIC, Kind, Unit
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import Kind, Unit
 from compiler.program.demand import OPENERS, Scoreboard
 from compiler.program.dependence import dependences
 from compiler.program.predict import Prediction

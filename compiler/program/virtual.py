@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from compiler.isa.spec import BY_MNEMONIC, Effect, Kind, Operand
+from compiler.isa.instructions import BY_MNEMONIC
+from compiler.isa.spec import Effect, Kind, Operand
 
 
 class Register(IntEnum):

@@ -12,7 +12,7 @@ from compiler.dtypes import FLOAT32
 from compiler.emulator.machine import Machine, Stop
 from compiler.errors import HyperDexError, MachineFault
 from compiler.isa.encode import encode_program
-from compiler.isa.spec import SPECS
+from compiler.isa.instructions import SPECS
 from compiler.isa.text import parse_program
 from compiler.source import SourceRef
 

@@ -10,7 +10,7 @@ from compiler.emulator.arithmetic import dot_rows
 from compiler.emulator.machine import Machine
 from compiler.emulator.semantics import SEMANTICS
 from compiler.isa.host import Word
-from compiler.isa.spec import SPECS
+from compiler.isa.instructions import SPECS
 from compiler.isa.tables import ActivationTable
 
 RNG = np.random.default_rng(7)

@@ -20,7 +20,7 @@ from compiler.emulator.plan import MIN_INSTRUCTIONS, Plan
 from compiler.emulator.schedule import Unplannable
 from compiler.emulator.tape import FIELDS, HEADER, OPS, ROW_FIELDS
 from compiler.errors import MachineFault
-from compiler.isa.spec import SPECS
+from compiler.isa.instructions import SPECS
 from compiler.isa.tables import ActivationTable
 from compiler.rounding import round_to
 from tests.emulator.test_plans import differing, everything

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from compiler.errors import AssemblyError
 from compiler.isa.encode import Instruction, decode, decode_program, encode, encode_program, instruction
-from compiler.isa.spec import BY_OPCODE, HBM_UNIT_BYTES, SPECS, WORD_COUNT, Kind, Operand
+from compiler.isa.instructions import BY_OPCODE, SPECS
+from compiler.isa.spec import HBM_UNIT_BYTES, WORD_COUNT, Kind, Operand
 from compiler.isa.text import CaretError, format_instruction, format_program, parse_instruction, parse_program
 
 

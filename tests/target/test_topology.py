@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.errors import UsageError
-from compiler.isa.spec import BY_MNEMONIC
+from compiler.isa.instructions import BY_MNEMONIC
 from compiler.target import load_target
 from compiler.target.timing import Work, rules_for
 from compiler.target.topology import wire

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from compiler.errors import AssemblyError
 from compiler.isa.encode import decode
-from compiler.isa.spec import BY_OPCODE, HBM_UNIT_BYTES, SPECS, WORD_COUNT, Kind
+from compiler.isa.instructions import BY_OPCODE, SPECS
+from compiler.isa.spec import HBM_UNIT_BYTES, WORD_COUNT, Kind
 from hyperdex_tui.backend.program import word_text
 
 _HOLE_CELL = 1
