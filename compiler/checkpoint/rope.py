@@ -148,7 +148,8 @@ def rotary_table(rope: Rope, positions: int) -> NDArray[np.float32]:
     Kinds that depend on the sequence length (dynamic, longrope) give row p the
     frequencies of a sequence of p + 1 tokens, as step-by-step decoding sees them. A
     prompt of more than `original_positions` tokens under longrope has a table of its
-    own: the same rotation with original_positions 0.
+    own: the same rotation with original_positions 0. A text that crosses them later keeps the keys it has, but in
+    families whose cache transformers makes anew (`Decoder.reread`).
     """
     import numpy as np
 

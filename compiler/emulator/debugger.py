@@ -23,7 +23,7 @@ from compiler.debug_records import BREAK_KINDS, GRANULARITIES, NAMED_SITES, Brea
 from compiler.emulator.accesses import spans
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.machine import Machine, Stop
-from compiler.emulator.session import GREEDY, SamplingParameters, Session
+from compiler.emulator.session import GREEDY, SamplingParameters, Session, step_budget
 from compiler.emulator.state import EngineVector
 from compiler.emulator.views import Snapshot, changed_ranges, changed_registers, inputs, outputs, snapshot
 from compiler.errors import MachineFault, UsageError
@@ -182,7 +182,7 @@ class Debugger:
         self.tokens = []
         self._logits = {}
         self._prompt_tokens = len(prompt_ids)
-        self._budget = len(self.machine.program) * (len(prompt_ids) + max_new_tokens + 1)
+        self._budget = step_budget(self.machine, len(prompt_ids), max_new_tokens)
         self._stops = frozenset(self.machine.host.stop_tokens())
         self._before = snapshot(self.machine.state)
         return self.describe(Reason.READY)

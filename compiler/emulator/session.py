@@ -108,6 +108,11 @@ def check_tokens(name: str, token_ids: Sequence[int], vocab_size: int) -> None:
             raise UsageError(f"{name} {index} is {token}, the vocabulary has 0..{vocab_size - 1}")
 
 
+def step_budget(machine: Machine, prompt_tokens: int, max_new_tokens: int) -> int:
+    """More instructions than a generation executes, though it read its text twice."""
+    return len(machine.program) * 2 * (prompt_tokens + max_new_tokens + 1)
+
+
 class Session:
     """Generations on one machine, one after another."""
 
@@ -175,7 +180,7 @@ class Session:
 
     def _steps(self, prompt_tokens: int, max_new_tokens: int) -> Iterator[Step]:
         machine, host = self.machine, self.machine.host
-        budget = len(machine.program) * (prompt_tokens + max_new_tokens + 1)
+        budget = step_budget(machine, prompt_tokens, max_new_tokens)
         stops = frozenset(host.stop_tokens())
         finished = False
         slot = 0

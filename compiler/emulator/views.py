@@ -39,7 +39,7 @@ class Snapshot:
         registers: signed.
         lmu: per device, up to the last element that was written.
         written: of as many elements.
-        caches: region -> which positions were written; a program writes each once.
+        caches: region -> which positions were written.
     """
 
     registers: tuple[int, ...]

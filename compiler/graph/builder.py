@@ -88,15 +88,27 @@ class GraphBuilder:
         table = self._declare(f"{module}.weight", "embedding", (rows, width), module, first_row)
         return self._add("embed", (), self.vector(width), module, {"table": table}, index=index)
 
-    def rotary(self, rope: Rope, positions: int) -> str:
-        """Cosines and sines of this position; declares a generated table, two if long prompts have their own."""
+    def rotary(self, rope: Rope, positions: int, reread: bool = False) -> str:
+        """Cosines and sines of this position; declares a generated table, two if long prompts have their own.
+
+        Args:
+            reread: a text that outgrows the first table is read again, all of it by the second.
+        """
         shape = (positions, rope.rotary_dim)
         tables = {"table": self._generate("rotary", rope, shape)}
         limit = 0
         if rope.kind == "longrope" and positions > rope.original_positions:
             tables["long"] = self._generate("rotary", replace(rope, original_positions=0), shape)
             limit = rope.original_positions
-        return self._add("rotary", (), self.vector(rope.rotary_dim), "rotary", tables, longest=limit)
+        return self._add(
+            "rotary",
+            (),
+            self.vector(rope.rotary_dim),
+            "rotary",
+            tables,
+            longest=limit,
+            reread=int(reread and limit > 0),
+        )
 
     def slopes(self, alibi: Alibi) -> str:
         """Slope of each head's linear bias; declares a generated table."""

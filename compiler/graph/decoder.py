@@ -58,6 +58,8 @@ class Decoder:
         embedding_norm: norm behind the embedding, "" for none.
         embedding_scale: multiplies the embedding, rounded to the build's dtype first if embedding_rounded.
         logit_scale: multiplies the logits; logit_cap: their soft limit, 0 for none.
+        reread: a text that outgrows the context of pretraining under longrope is read again by the long factors;
+            else the keys of before stay.
     """
 
     hidden: int
@@ -80,6 +82,7 @@ class Decoder:
     embedding_rounded: bool = False
     logit_scale: float = 1.0
     logit_cap: float = 0.0
+    reread: bool = False
 
 
 def build_decoder(architecture: str, model: Decoder) -> Graph:
@@ -95,7 +98,7 @@ def build_decoder(architecture: str, model: Decoder) -> Graph:
         x = b.add(x, b.embed(module, model.positions, model.hidden, "position"), module)
     if model.embedding_norm:
         x = b.norm(x, f"{root}{model.embedding_norm}", model.norm)
-    positions = _positions(b, layers, model.positions)
+    positions = _positions(b, layers, model)
     for index, layer in enumerate(layers):
         b.layer = index
         x = _layer(b, x, f"{root}{model.layer_list}.{index}", layer, model, positions)
@@ -110,14 +113,15 @@ def build_decoder(architecture: str, model: Decoder) -> Graph:
     return b.finish(model.layers, model.vocab, model.positions)
 
 
-def _positions(b: GraphBuilder, layers: list[Layer], length: int) -> Positions:
+def _positions(b: GraphBuilder, layers: list[Layer], model: Decoder) -> Positions:
+    length = model.positions
     rotary: dict[Rope, str] = {}
     slopes: dict[Alibi, str] = {}
     scales: dict[QueryScale, str] = {}
     for layer in layers:
         rope, alibi, scale = layer.attention.rope, layer.attention.alibi, layer.attention.query_scale
         if rope is not None and rope not in rotary:
-            rotary[rope] = b.rotary(rope, length)
+            rotary[rope] = b.rotary(rope, length, model.reread)
         if alibi is not None and alibi not in slopes:
             slopes[alibi] = b.slopes(alibi)
         if scale is not None and scale not in scales:

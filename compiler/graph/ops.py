@@ -47,10 +47,11 @@ OPS: dict[str, OpSpec] = {
             "rotary",
             (),
             1,
-            "Cosines and sines of this position; from `long` when the prompt has more than `longest` tokens.",
+            "Cosines and sines of this position; from `long` when the prompt has more than `longest` tokens. With "
+            "`reread` a text that grows beyond them is a prompt from then on, which begins anew.",
             required=("table",),
             optional=("long",),
-            attributes=("longest",),
+            attributes=("longest", "reread"),
         ),
         OpSpec("by_head", (), 1, "One number for each query head.", required=("table",)),
         OpSpec(

@@ -62,6 +62,8 @@ class Emitter:
         node: index of the node being lowered, -1 between nodes; instructions remember it.
         windows: register with the first token of each attention window.
         limits: register with each prompt length from which on a rotation has another table.
+        reread: which of these have a text that grows beyond them read again.
+        made: register with the place among the new tokens of the one that is read again, negative before they begin.
         free_register: from here on registers are free.
         pending: streams that wait for their reader.
     """
@@ -89,6 +91,9 @@ class Emitter:
         self.free_register = FIRST_FREE_REGISTER
         self.windows = self._windows()
         self.limits = self._limits()
+        rereading = {node.integer("longest") for node in graph.nodes if node.op == "rotary" and node.integer("reread")}
+        self.reread = {limit: register for limit, register in self.limits.items() if limit in rereading}
+        self.made = self._registers([0])[0] if self.reread else 0
 
     def emit(self, mnemonic: str, region: str = "", **operands: Virtual) -> None:
         """Append one instruction; zero operands are left out."""

@@ -20,6 +20,9 @@ from compiler.program.virtual import Label, Register, Slot, VirtualProgram
 
 Rule = Callable[[Emitter, Node], None]
 
+_NEVER = -1 << 30
+"""Less than minus any position."""
+
 
 def lower(graph: Graph, mapping: Mapping) -> VirtualProgram:
     """The program of a mapped graph, from prologue to `hlt`."""
@@ -41,16 +44,21 @@ def prologue(e: Emitter) -> None:
     e.label("start")
     for register, word in ((Register.LAST_PROMPT, Word.LAST_PROMPT), (Register.LAST_OUTPUT, Word.LAST_OUTPUT)):
         e.emit("rd.host", "host", dst=register, io=4 * word)
-    e.emit("li", dst=Register.POSITION, value=0)
-    e.emit("li", dst=Register.LENGTH, value=1)
+    begin(e)
     e.emit("li", dst=Register.OUTPUT, value=0)
-    for window, first in e.windows.items():
-        e.emit("li", dst=first, value=1 - window)
     for longest, limit in e.limits.items():
         e.emit("li", dst=limit, value=longest)
+    if e.made:
+        e.emit("li", dst=e.made, value=_NEVER)
     e.label("loop")
     e.emit("blt", a=Register.LAST_PROMPT, b=Register.POSITION, target=Label("step"))
+    if e.made:
+        e.emit("bge", a=e.made, b=Register.ZERO, target=Label("again"))
     e.emit("rd.host", "host", dst=Register.TOKEN, io=e.host.input, index=Register.POSITION)
+    if e.made:
+        e.emit("jmp", target=Label("step"))
+        e.label("again")
+        e.emit("rd.host", "host", dst=Register.TOKEN, io=e.host.output, index=e.made)
     e.label("step")
 
 
@@ -64,10 +72,35 @@ def epilogue(e: Emitter) -> None:
     e.emit("addi", dst=Register.LENGTH, a=Register.LENGTH, value=1)
     for first in e.windows.values():
         e.emit("addi", dst=first, a=first, value=1)
+    if e.made:
+        e.emit("addi", dst=e.made, a=e.made, value=1)
+    for longest, limit in e.reread.items():
+        reread(e, longest, limit)
     e.emit("jmp", target=Label("loop"))
     e.label("done")
     e.emit("wr.host", "host", src=Register.OUTPUT, io=4 * Word.FINISHED)
     e.emit("hlt")
+
+
+def reread(e: Emitter, longest: int, limit: int) -> None:
+    """A text of more than `longest` tokens, of which some are new, is a prompt from now on, and begins anew.
+
+    Its first new token is token `longest` + 1 - OUTPUT, so that is where the prompt ends and the outputs begin.
+    """
+    e.emit("bne", a=Register.POSITION, b=limit, target=Label(f"on.{longest}"))
+    e.emit("bge", a=Register.LAST_PROMPT, b=limit, target=Label(f"on.{longest}"))
+    e.emit("add", dst=Register.LAST_PROMPT, a=limit, b=Register.ZERO)
+    e.emit("addi", dst=e.made, a=Register.OUTPUT, value=-longest - 1)
+    begin(e)
+    e.label(f"on.{longest}")
+
+
+def begin(e: Emitter) -> None:
+    """The registers of the first token."""
+    e.emit("li", dst=Register.POSITION, value=0)
+    e.emit("li", dst=Register.LENGTH, value=1)
+    for window, first in e.windows.items():
+        e.emit("li", dst=first, value=1 - window)
 
 
 def rotary(e: Emitter, node: Node) -> None:

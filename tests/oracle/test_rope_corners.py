@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from compiler.artifacts.reader import open_build
+from compiler.emulator.debugger import Debugger, Reason
 from compiler.emulator.machine import Machine
-from compiler.emulator.session import Session
+from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import UnsupportedModelError
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
@@ -55,6 +57,39 @@ def test_longrope_rotates_a_long_prompt_by_its_long_factors_throughout(
     write_checkpoint(recipe, folder.ckpt)
     prompt = tuple((7 * index + 3) % 90 + 3 for index in range(length))
     assert _tokens(prefix, prompt, 10, num_devices=3) == greedy(folder.ckpt, prompt, 10)
+
+
+@pytest.mark.parametrize("window", [None, 7])
+@pytest.mark.parametrize("length", [1, 20, 32])
+def test_phi3_makes_its_cache_anew_where_a_text_outgrows_the_short_factors(
+    prefix: Path, length: int, window: int | None
+) -> None:
+    recipe = replace(BY_NAME["phi3-longrope"], config={**BY_NAME["phi3-longrope"].config, "sliding_window": window})
+    folder = Workspace(prefix).model("t/m")
+    write_checkpoint(recipe, folder.ckpt)
+    prompt = tuple((7 * index + 3) % 90 + 3 for index in range(length))
+    count = 40 - length
+    assert _tokens(prefix, prompt, count, num_devices=2) == greedy(folder.ckpt, prompt, count)
+
+
+def test_a_text_that_is_read_again_gives_the_same_on_every_path(prefix: Path) -> None:
+    folder = Workspace(prefix).model("t/m")
+    write_checkpoint(BY_NAME["phi3-longrope"], folder.ckpt)
+    build = compile_model(
+        Workspace(prefix), "t/m", CompileOptions(num_devices=2, dtype="float16"), lambda _record: None
+    )
+    opened = open_build(folder.param(build), folder.inst(build))
+    sampled = SamplingParameters(do_sample=True, temperature=1.5, repetition_penalty=1.3, seed=5)
+    texts = []
+    for fast in (True, False):
+        steps = list(Session(Machine(opened, fast=fast)).generate(PROMPT, 34, sampled, stop_ids=()))
+        assert [step.position for step in steps] == list(range(len(PROMPT), len(PROMPT) + 34))
+        texts.append([step.token_id for step in steps])
+    debugger = Debugger(Machine(opened))
+    debugger.start(PROMPT, 34, sampled, stop_ids=())
+    assert debugger.run().reason == Reason.HALTED.value
+    texts.append([token.token_id for token in debugger.tokens])
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_a_family_that_rotates_whole_heads_ignores_a_partial_factor_as_transformers_does(prefix: Path) -> None:

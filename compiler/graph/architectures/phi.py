@@ -39,13 +39,13 @@ def phi(config: CheckpointConfig) -> Decoder:
 
 
 def phi3(config: CheckpointConfig) -> Decoder:
-    """Phi 3, 3.5 and 4."""
+    """Phi 3, 3.5 and 4; the cache is made anew where longrope changes its factors."""
 
     def change(_index: int, layer: Layer) -> Layer:
         block = replace(layer.attention, fused=Fused("qkv_proj"))
         return replace(layer, attention=block, mlp=replace(layer.mlp, fused="gate_up_proj"))
 
-    model = with_layers(llama_like(config, rms(config, 1e-5), partial=1.0), change)
+    model = replace(with_layers(llama_like(config, rms(config, 1e-5), partial=1.0), change), reread=True)
     return with_windows(model, read_windows(config, model.layers, lambda _layer: True))
 
 
@@ -60,6 +60,5 @@ PHI3 = Architecture(
     example="microsoft/Phi-3-mini-4k-instruct",
     features=("fused query-key-value and gate-up", WINDOW, "partial rotary", GROUPED, ROPES),
     build=phi3,
-    missing="a generation that crosses the original context of longrope keeps its keys; transformers makes them anew",
     defaults={"original_max_position_embeddings": 4096},
 )
