@@ -3,7 +3,9 @@
 A block is several rounds of the token loop at once, one lane each, so that
 weights are read once for all of them. Rounds may be run together when they
 run the same plan, and no lane reads from a cache what a later lane writes, or
-writes later what an earlier lane should have read by then.
+writes later what an earlier lane should have read by then. The last round is
+left where its plan ends: it need not come back, so the last prompt token,
+after which control goes on to the first output, is a lane like the others.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from compiler.emulator.trap import Trap
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Kind
 
-BLOCK_LANES = 32
+BLOCK_LANES = 64
 BLOCK_BYTES = 128 << 20
 """Most memory for the values of all lanes."""
 
@@ -34,11 +36,18 @@ MAX_SCALARS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """One round of a loop: its plan, registers when the plan begins, registers and count when the round ends."""
+    """One round of a loop.
+
+    Attributes:
+        plan: the one it runs.
+        registers: when the plan begins, and when it ends.
+        reached: instructions up to the plan's end.
+        steps: instructions until control is back at the loop's head; 0: it goes elsewhere.
+    """
 
     plan: Plan
     registers: list[int]
-    after: list[int]
+    reached: int
     steps: int
 
 
@@ -106,57 +115,65 @@ class FastPath:
         bound = self._bind(rounds[0].plan, len(rounds))
         if bound is None or not bound.run([list(each.registers) for each in rounds]):
             return 0
-        self._state.registers = list(rounds[-1].after)
-        self._state.pc = head
-        return sum(each.steps for each in rounds)
+        last = rounds[-1]
+        self._state.registers = list(last.registers)
+        self._state.pc = last.plan.end
+        return sum(each.steps for each in rounds[:-1]) + last.reached
 
     def _rounds(self, head: int, limit: int) -> list[_Round]:
-        """The next rounds, up to BLOCK_LANES, in which control leads to the same plan and back to `head`."""
+        """The next rounds, up to BLOCK_LANES, in which control leads to the same plan and, but for the last, back."""
         scout = Lane(self._state, self._state.lmu)
         scout.registers = list(self._state.registers)
         rounds: list[_Round] = []
         most = BLOCK_LANES
         while len(rounds) < most:
             found = self._round(head, scout)
-            if found is None or (rounds and found.plan is not rounds[0].plan) or found.steps > limit:
+            if found is None or (rounds and found.plan is not rounds[0].plan) or found.reached > limit:
                 break
             if not rounds:
                 if found.plan.schedule.entry:
                     break
                 size = 4 * found.plan.elements * len(self._state.lmu)
                 most = max(1, min(BLOCK_LANES, BLOCK_BYTES // size))
-            limit -= found.steps
             rounds.append(found)
+            limit -= found.steps
+            if not found.steps:
+                break
         while rounds and not self._independent([each.registers for each in rounds], rounds[0].plan):
             rounds.pop()
         return rounds
 
     def _round(self, head: int, scout: Lane) -> _Round | None:
-        """Follow control from `head` until it comes back, through one plan; None when it does something else."""
+        """Follow control from `head` through one plan, and on until it comes back; None when there is no plan."""
         scout.pc = head
-        steps = 0
         plan: Plan | None = None
         registers: list[int] = []
+        steps = reached = 0
         for _ in range(MAX_SCALARS):
             pc = scout.pc
-            if pc == head and steps:
-                return _Round(plan, registers, list(scout.registers), steps) if plan is not None else None
-            if pc in self._plans:
-                if plan is not None:
-                    return None
+            if plan is not None and pc == head:
+                return _Round(plan, registers, reached, steps)
+            if plan is None and pc in self._plans:
                 plan, registers = self._plans[pc], list(scout.registers)
                 scout.pc = plan.end
-                steps += plan.end - plan.begin
+                steps = reached = steps + plan.end - plan.begin
                 continue
-            if not 0 <= pc < len(self._program) or not is_scalar(self._program[pc]):
-                return None
-            scout.pc = pc + 1
-            try:
-                SEMANTICS[self._program[pc].mnemonic](scout, operands_of(self._program[pc]))
-            except Trap:
-                return None
+            if not self._step_scalar(scout):
+                break
             steps += 1
-        return None
+        return None if plan is None else _Round(plan, registers, reached, 0)
+
+    def _step_scalar(self, scout: Lane) -> bool:
+        """Execute the instruction at the scout's pc if it is scalar; False for another one, or a fault."""
+        pc = scout.pc
+        if not 0 <= pc < len(self._program) or not is_scalar(self._program[pc]):
+            return False
+        scout.pc = pc + 1
+        try:
+            SEMANTICS[self._program[pc].mnemonic](scout, operands_of(self._program[pc]))
+        except Trap:
+            return False
+        return True
 
     def _independent(self, registers: list[list[int]], plan: Plan) -> bool:
         """Whether running the lanes together is running them one after the other."""

@@ -13,6 +13,7 @@ from compiler.artifacts.reader import Build, open_build
 from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from compiler.emulator.bound import BoundPlan
+from compiler.emulator.fast import BLOCK_LANES
 from compiler.emulator.machine import Machine
 from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import MachineFault
@@ -20,7 +21,7 @@ from compiler.isa.encode import decode_program, encode_program
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import Workspace
 
-PROMPT = tuple(range(3, 3 + 37))  # more than a block
+PROMPT = tuple(range(3, 3 + 70))  # more than a block
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,20 @@ def test_a_prompt_runs_as_blocks(demo: Workspace, monkeypatch: pytest.MonkeyPatc
     run = BoundPlan.run
     monkeypatch.setattr(BoundPlan, "run", lambda self, registers: lanes.append(len(registers)) or run(self, registers))
     list(Session(Machine(compiled(demo, 1, "float16"))).generate(PROMPT, 2, stop_ids=()))
-    assert lanes[:3] == [32, 4, 1]  # 36 tokens need nothing but their cache entries, the last one is sampled
+    assert lanes[:3] == [BLOCK_LANES, len(PROMPT) - BLOCK_LANES, 1]  # the last one goes on alone, to be sampled
+    assert lanes[3:] == [1, 1]  # so does the next token, through both plans
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_state_behind_a_short_prompt_is_that_of_steps(demo: Workspace, count: int) -> None:
+    build = compiled(demo, 1, "float16")
+    found = []
+    for fast in (True, False):
+        session = Session(Machine(build, fast=fast))
+        session.start(PROMPT[:count], 2, stop_ids=())
+        session.machine.run(100_000, until_output=True)
+        found.append(everything(session.machine))
+    assert differing(*found) == []
 
 
 def test_breakpoints_and_conditions_see_every_instruction(demo: Workspace) -> None:
