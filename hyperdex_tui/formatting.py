@@ -81,3 +81,10 @@ def pad_left(text: str, width: int) -> str:
     """As `pad`, right aligned."""
     shown = cut(text, width)
     return " " * (width - cell_len(shown)) + shown
+
+
+def share_bar(share: float, cells: int = 8) -> str:
+    """A share of 0 to 1 as eighths of blocks, `cells` wide."""
+    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
+    part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
+    return pad("█" * (eighths // 8) + part, cells)

@@ -1,4 +1,4 @@
-"""Type a prompt, watch the emulated machine continue it."""
+"""Type a prompt, watch the emulated machine continue it, token by token."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenMachine
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.painted import Pane, line
+from hyperdex_tui.widgets.sampling_fields import SamplingFields, plain_input
+from hyperdex_tui.widgets.token_list import TokenList
 from hyperdex_tui.widgets.transcript import Transcript
 
 _REPAINT_S = 0.1
@@ -28,7 +30,7 @@ _TICK_S = 0.5
 
 
 class GenerateScreen(AppScreen):
-    """Prompt and number of tokens on top, transcript below, timing at the bottom."""
+    """Prompt and sampling on top, below it transcript, tokens with their rivals, and timing."""
 
     scope = "generate"
     AUTO_FOCUS = "#prompt"
@@ -43,13 +45,15 @@ class GenerateScreen(AppScreen):
         self._painted_at = 0.0
 
     def compose_body(self) -> ComposeResult:
-        """Fields, transcript, timing."""
+        """Fields, transcript, tokens, timing."""
         with Horizontal(id="generate-fields"):
             yield Label("prompt", markup=False)
-            yield _input("", "prompt", "text to continue, Enter runs it")
+            yield plain_input("", "prompt", "text to continue, Enter runs it")
             yield Label("tokens", markup=False)
-            yield _input("32", "count", "")
+            yield plain_input("32", "count", "")
+        yield SamplingFields(id="sampling-fields")
         yield Transcript()
+        yield TokenList()
         yield Pane(id="generate-state", classes="detail")
 
     def on_mount(self) -> None:
@@ -89,27 +93,36 @@ class GenerateScreen(AppScreen):
         if not count.isdecimal() or not 1 <= int(count[:8]) <= 1_000_000:
             self.say(f"tokens: {count!r} is not a number from 1 to 1,000,000", "error")
             return
-        self._worker = self.run_worker(self._run(prompt, int(count)), exclusive=True, group="generate")
+        try:
+            chosen = self.query_one(SamplingFields).request()
+        except ValueError as error:
+            self.say(str(error), "error")
+            return
+        request = {**self._prompt(prompt), "max_new_tokens": int(count), **chosen}
+        self._worker = self.run_worker(self._run(prompt, request), exclusive=True, group="generate")
 
     @property
     def idle(self) -> bool:
         """Whether no run is going on."""
         return self._worker is None or not self._worker.is_running
 
-    async def _run(self, prompt: str, count: int) -> None:
+    async def _run(self, prompt: str, request: dict[str, object]) -> None:
         transcript = self.query_one(Transcript)
         transcript.begin(prompt)
+        self.query_one(TokenList).begin()
         began = time.monotonic()
         waiting = self.set_interval(_TICK_S, lambda: self._waiting(began))
         self._waiting(began)
         try:
-            await self._emulator.ask("start", **self._prompt(prompt), max_new_tokens=count)
+            await self._emulator.ask("start", **request)
             await self._stream(began, waiting)
         except HyperDexError as error:
             transcript.finish(None)
             self._state(f"✗ {error}", "bad")
         finally:
             waiting.stop()
+            if self.is_mounted:
+                self.query_one(TokenList).catch_up()
 
     def _prompt(self, prompt: str) -> dict[str, object]:
         """The prompt as the emulator takes it: text, or ids where there is no tokenizer."""
@@ -121,7 +134,7 @@ class GenerateScreen(AppScreen):
 
     async def _stream(self, began: float, waiting: Timer) -> None:
         """Show tokens as they come."""
-        transcript = self.query_one(Transcript)
+        transcript, tokens = self.query_one(Transcript), self.query_one(TokenList)
         first, number, finished = 0.0, 0, False
         async with aclosing(self._emulator.stream("run", breakpoints=False)) as records:
             async for record in records:
@@ -130,9 +143,11 @@ class GenerateScreen(AppScreen):
                     waiting.stop()
                     number += 1
                     first = first or now
+                    tokens.add(record)
                     transcript.add(record.text or ("" if self._has_text else f" {record.token_id}"))
                     if now - self._painted_at >= _REPAINT_S:
                         self._painted_at = now
+                        tokens.catch_up()
                         self._timing("▶ generating", began, first, now, number)
                 elif isinstance(record, Finished):
                     finished = True
@@ -140,10 +155,9 @@ class GenerateScreen(AppScreen):
                     self._timing("✓ done", began, first, now, record.token_count, _device_time(record))
                 elif isinstance(record, Stopped) and not finished:
                     transcript.finish(None)
-                    fault = (
-                        f"✗ {record.detail}" if record.reason == "fault" else "■ stopped; Ctrl+O looks at the machine"
-                    )
-                    self._state(fault, "bad" if record.reason == "fault" else "warn")
+                    failed = record.reason == "fault"
+                    said = f"✗ {record.detail}" if failed else "■ stopped; Ctrl+O looks at the machine"
+                    self._state(said, "bad" if failed else "warn")
 
     @property
     def _has_text(self) -> bool:
@@ -185,12 +199,6 @@ class GenerateScreen(AppScreen):
         """Nobody looks any more: stop the run, keep the build open."""
         if not self.idle:
             self._emulator.interrupt()
-
-
-def _input(value: str, id: str, placeholder: str) -> Input:
-    entry = Input(value, id=id, placeholder=placeholder, compact=True, select_on_focus=False)
-    entry.cursor_blink = False
-    return entry
 
 
 def _device_time(record: Finished) -> str:

@@ -22,9 +22,9 @@ class MachineListing(RowList):
         self.problem = ""
 
     def open(self, program: Program, pc: int) -> None:
-        """Show a program with the cursor on `pc`."""
+        """Show a program with the cursor on `pc`; -1: where the machine stands, if it has said so."""
         self._program = program
-        self.rows_changed(max(0, pc))
+        self.rows_changed(max(0, pc if pc >= 0 else self._pc))
 
     def stand(self, pc: int, sites: dict[int, int], *, follow: bool) -> None:
         """The machine's next instruction, and instruction -> breakpoint."""

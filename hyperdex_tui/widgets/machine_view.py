@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from compiler.debug_records import Operand, Token
+from compiler.debug_records import Operand
 from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.machine import Machine
-from hyperdex_tui.formatting import pad, pad_left
+from hyperdex_tui.formatting import pad, pad_left, share_bar
 from hyperdex_tui.widgets.painted import Line, Span, line
 from hyperdex_tui.widgets.row_list import RowList
+from hyperdex_tui.widgets.token_list import token_line
 
 VIEWS = ("values", "registers", "lmu", "hbm", "tokens", "breakpoints", "counters")
 """In the order of the keys 1 to 7."""
@@ -225,44 +226,12 @@ def _hbm(machine: Machine, width: int) -> list[Line]:
     return lines
 
 
-def shown_token(token_id: int, text: str) -> str:
-    """A token for people: its text where it has one."""
-    return repr(text) if text else f"#{token_id}"
-
-
 def _tokens(machine: Machine, width: int) -> list[Line]:
     lines: list[Line] = []
     if machine.prompt:
         lines.append(line(("prompt ", "dim"), (repr(machine.prompt), "strong")))
-    lines += [_token(each, width) for each in machine.tokens]
+    lines += [token_line(each, width) for each in machine.tokens]
     return lines if machine.tokens else []
-
-
-def _token(token: Token, width: int) -> Line:
-    chosen = next((each.text for each in token.candidates if each.token_id == token.token_id), token.text)
-    spans: list[Span] = [
-        (pad_left(str(token.position), 5) + " ", "dim"),
-        (pad(shown_token(token.token_id, chosen), 16), "strong"),
-        (pad_left(percent_text(token.probability), 7) + " ", "text"),
-        (_bar(token.probability), "good"),
-        ("  of ", "dim"),
-    ]
-    for each in token.candidates:
-        mark = "›" if each.token_id == token.token_id else " "
-        spans.append(
-            (
-                f"{mark}{shown_token(each.token_id, each.text)} {percent_text(each.probability)}  ",
-                "text" if mark == " " else "accent",
-            )
-        )
-    return tuple(spans)
-
-
-def _bar(share: float, cells: int = 8) -> str:
-    """A share as eighths of blocks."""
-    eighths = round(max(0.0, min(1.0, share)) * cells * 8)
-    part = " ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else ""
-    return pad("█" * (eighths // 8) + part, cells)
 
 
 def _breakpoints(machine: Machine, width: int) -> list[Line]:
@@ -290,7 +259,7 @@ def _counters(machine: Machine, width: int) -> list[Line]:
             (f"{found.joules_per_token:.4g} J/token", "strong"),
             f", {bytes_text(found.stream_bytes)} of HBM per device, ",
             (f"{percent_text(found.bandwidth)} of its bandwidth ", "strong"),
-            (_bar(found.bandwidth), "good"),
+            (share_bar(found.bandwidth), "good"),
         ),
     ]
     if found.host_ms:
@@ -305,7 +274,7 @@ def _counters(machine: Machine, width: int) -> list[Line]:
             line(
                 (f"{unit} ", f"unit-{unit}"),
                 (f"busy {pad_left(percent_text(share), 7)} ", "text"),
-                (_bar(share), "good"),
+                (share_bar(share), "good"),
                 (f"  waits: {stalls}" if stalls else "", "dim"),
             )
         )
