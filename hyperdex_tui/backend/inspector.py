@@ -29,6 +29,9 @@ _PARALLEL_ROWS = 500_000
 _LAST_MOMENT_S = 1.0
 """What the kernel may take to end a process that a signal killed."""
 
+TIMED_LIMIT = 1_000_000
+"""Instructions of the longest program that is timed or compared: the clock walks all of a token, half a minute here."""
+
 Progress = Callable[[float], None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -28,21 +29,25 @@ class CompareScreen(AppScreen):
 
     Args:
         left: instruction folder of the build that is compared.
-        right: instruction folder of the build it is compared with.
+        right: instruction folder of the build it is compared with, or how this one is to be made otherwise
+            (`backend.variants.Rival.change`).
     """
 
     scope = "compare"
     BINDINGS: ClassVar[list[BindingType]] = bindings("compare")
 
-    def __init__(self, left: Path, right: Path, model_id: str, build: str) -> None:
-        other = right.name if right.parent == left.parent else str(right)
+    def __init__(self, left: Path, right: Path | str, model_id: str, build: str) -> None:
+        other = right if isinstance(right, str) else right.name if right.parent == left.parent else str(right)
         super().__init__(f"{model_id} › {build} │ {other}")
         self.model_id = model_id
         self.build = build
-        self._folders = (left, right)
+        self._left = left
+        self._right = right
+        self._made: TemporaryDirectory[str] | None = None
         self._programs: list[Program] = []
         self._pairs: tuple[Pair, ...] = ()
         self._position = 0
+        self._cycles = (0.0, 0.0)
         self._inspector: Inspector | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -61,29 +66,50 @@ class CompareScreen(AppScreen):
 
     async def _open(self) -> None:
         try:
-            for folder in self._folders:
-                self._programs.append(await asyncio.to_thread(open_program, folder))
+            left = await asyncio.to_thread(open_program, self._left)
+            self._programs.append(left)
+            inspector = self._inspector = Inspector(self._left, left.count, left.mark)
+            folder = self._right if isinstance(self._right, Path) else await self._make(inspector, self._right)
+            self._programs.append(await asyncio.to_thread(open_program, folder))
             self._position = min(_POSITION, *(program.manifest.max_length - 1 for program in self._programs))
-            self._inspector = Inspector(self._folders[0], self._programs[0].count, self._programs[0].mark)
-            request = {"do": "compare", "other": str(self._folders[1].absolute()), "position": self._position}
-            found, _ = await self._inspector.ask(request)
+            request = {"do": "compare", "other": str(folder.absolute()), "position": self._position}
+            found, _ = await inspector.ask(request)
         except Interrupted:
             return
-        except (HyperDexError, InspectionError) as error:
+        except (HyperDexError, InspectionError, OSError) as error:
             self.pairs.problem = str(error)
             self.pairs.rows_changed()
             return
         self._pairs = pairs_from(found["pairs"])
+        self._cycles = (found["cycles"][0], found["cycles"][1])
         self.pairs.show(self._pairs, *self._programs)
         changed = sum(pair.change != "same" for pair in self._pairs)
         self.note(f"{changed:,} of {len(self._pairs):,} operations differ")
 
+    async def _make(self, inspector: Inspector, change: str) -> Path:
+        """The program of the left build made otherwise, in a folder that lives as long as this screen.
+
+        Raises:
+            InspectionError: it cannot be made.
+            OSError: there is no room for it.
+        """
+        self.pairs.working = f"Making the program {change} …"
+        self.pairs.refresh()
+        self._made = TemporaryDirectory(prefix="hyperdex-compare-", ignore_cleanup_errors=True)
+        folder = Path(self._made.name) / change
+        folder.mkdir()
+        await inspector.ask({"do": "variant", "change": change, "into": str(folder)})
+        self.pairs.working = ""
+        return folder
+
     def on_unmount(self) -> None:
-        """End the process and let go of the files."""
+        """End the process, let go of the files and remove what was made for the comparison."""
         if self._inspector is not None:
             self._inspector.close()
         for program in self._programs:
             program.close()
+        if self._made is not None:
+            self._made.cleanup()
 
     def on_row_moved(self, event: RowMoved) -> None:
         """Describe the operation under the cursor."""
@@ -103,8 +129,10 @@ class CompareScreen(AppScreen):
             cycles = f", units busy {side.cycles:,.0f} cycles" if side.cycles is not None else ""
             where = f"{side.op}{layer}: {side.count} instructions from {side.first}{cycles}"
             lines.append(line((title, "dim"), where, (f"  {program.folder.name}", "dim")))
-        totals = [f"{program.count:,} instructions" for program in self._programs]
-        lines.append(line(("programs ", "dim"), " │ ".join(totals), (f"; timed at position {self._position}", "dim")))
+        counts, (before, after) = [program.count for program in self._programs], self._cycles
+        change = f" ({100 * (after - before) / before:+.1f} %)" if before and after != before else ""
+        totals = f"{counts[0]:,} │ {counts[1]:,} instructions; {before:,.0f} │ {after:,.0f} cycles{change}"
+        lines.append(line(("token ", "dim"), totals, (f" at position {self._position}", "dim")))
         return lines
 
     def on_row_chosen(self, event: RowChosen) -> None:

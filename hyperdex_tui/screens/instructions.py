@@ -12,15 +12,17 @@ from textual.binding import BindingType
 from compiler.errors import HyperDexError
 from compiler.header import HEADER_BYTES
 from compiler.isa.spec import INSTRUCTION_BYTES
-from hyperdex_tui.backend.inspector import Inspector
+from hyperdex_tui.backend.inspector import TIMED_LIMIT, Inspector
 from hyperdex_tui.backend.listing import Listing
-from hyperdex_tui.backend.program import Program, open_program, other_programs
+from hyperdex_tui.backend.program import Program, open_program
+from hyperdex_tui.backend.variants import Rival, rivals_of
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenMachine, OpenMemory, RowChosen, RowMoved
 from hyperdex_tui.screens.columns import ColumnsScreen
 from hyperdex_tui.screens.compare import CompareScreen
 from hyperdex_tui.screens.program_relations import ProgramRelations
 from hyperdex_tui.screens.program_search import ProgramSearch
+from hyperdex_tui.screens.rivals import RivalsScreen
 from hyperdex_tui.widgets.instruction_detail import InstructionDetail
 from hyperdex_tui.widgets.instruction_list import InstructionList
 
@@ -174,10 +176,25 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         self.query_one(InstructionDetail).toggle_class("tall")
 
     def action_compare(self) -> None:
-        """Type the build to compare with."""
-        shown = other_programs(self._folder)
-        hint = "another build of this model, or an instruction folder (…/inst/BUILD) of another prefix"
-        self.open_prompt("compare", "compare with ", shown[0] if shown else "", hint)
+        """Choose what to compare with."""
+        program = self._listing.program if self._listing is not None else None
+        if program is None:
+            return
+        if program.count > TIMED_LIMIT:
+            self.say(
+                f"at most {TIMED_LIMIT:,} instructions are compared, this program has {program.count:,}", "warning"
+            )
+            return
+        self.app.push_screen(RivalsScreen(rivals_of(self._folder, program.manifest.passes)), self._compare_with)
+
+    def _compare_with(self, rival: Rival | None) -> None:
+        if rival is None:
+            return
+        if rival.build or rival.change:
+            other = self._folder.parent / rival.build if rival.build else rival.change
+            self.app.push_screen(CompareScreen(self._folder, other, self.model_id, self.build))
+            return
+        self.open_prompt("compare", "compare with ", "", "the instruction folder (…/inst/BUILD) of a build")
 
     def _compare(self, text: str) -> None:
         """Show both; a bare name is a build of the same model."""
@@ -197,7 +214,12 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
 
     def action_cycles(self) -> None:
         """Type the position of the token that is timed."""
-        if self._listing is not None:
+        if self._listing is None:
+            return
+        if self._listing.program.count > TIMED_LIMIT:
+            count = self._listing.program.count
+            self.say(f"cycles are calculated for at most {TIMED_LIMIT:,} instructions, here are {count:,}", "warning")
+        else:
             last = self._listing.program.manifest.max_length - 1
             self.open_prompt("cycles", "cycles of the token at position ", str(min(255, last)), f"0 to {last}")
 

@@ -43,6 +43,7 @@ class PairList(RowList):
         self._rows: list[PairRow] = []
         self.only_changes = False
         self.problem = ""
+        self.working = ""
 
     def show(self, pairs: tuple[Pair, ...], left: Program, right: Program) -> None:
         """Show an alignment."""
@@ -145,7 +146,7 @@ class PairList(RowList):
         if self.problem:
             return (line((f"  ✗ {self.problem}", "bad")), line(("  Esc goes back.", "dim")))
         if self._programs is None:
-            return (line(("  Aligning and timing both programs …", "dim")),)
+            return (line((f"  {self.working or 'Aligning and timing both programs …'}", "dim")),)
         return (line(("  Nothing differs but addresses. D shows all operations.", "dim")),)
 
 

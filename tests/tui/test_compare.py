@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
 
 from compiler.artifacts.manifest import Manifest
 from compiler.artifacts.writer import write_inst_build
 from compiler.debug_info import DebugInfo
 from compiler.isa.encode import Instruction, encode_program, instruction
+from compiler.planning import PASS_NAMES, CompileOptions
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.comparison import common_places, pairs_from, side_by_side
-from hyperdex_tui.backend.inspection.compare import Operation, align, operations
+from hyperdex_tui.backend.inspection.compare import Operation, align, timed_operations
+from hyperdex_tui.backend.inspection.variant import changed_options
 from hyperdex_tui.backend.program import open_program
+from hyperdex_tui.screens.compare import CompareScreen
+from hyperdex_tui.screens.rivals import RivalList
 from tests.tui.builds import BUILD, make_program
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import press, settle, text
@@ -90,7 +96,8 @@ def write_program(folder: ModelFolder, program: list[Instruction], debug: DebugI
 
 def test_operations_of_programs_on_disk(built: ModelFolder) -> None:
     left, right = open_program(built.inst(BUILD)), open_program(write_other(built))
-    pairs = align(operations(left, 5), operations(right, 5))
+    (ours, _), (theirs, _) = timed_operations(left, 5), timed_operations(right, 5)
+    pairs = align(ours, theirs)
     changed = {pair.left.name: pair.change for pair in pairs if pair.left is not None and pair.change != "same"}
     assert changed == {"q1": "operands", "q2": "instructions"}
     assert sum(pair.left.count for pair in pairs if pair.left is not None) == left.count
@@ -125,20 +132,23 @@ def _without_shape(side: Operation) -> dict[str, object]:
     return {name: getattr(side, name) for name in ("name", "op", "layer", "first", "last", "count", "cycles")}
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
-async def test_two_builds_on_the_screen(make_app: MakeApp, built: ModelFolder, size: tuple[int, int]) -> None:
+async def test_two_builds_on_the_screen(
+    make_app: MakeApp, built: ModelFolder, size: tuple[int, int], text_snapshot: SnapshotAssertion
+) -> None:
     write_other(built)
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        await press(pilot, "i", "w", "enter")
-        await settle(pilot)
+        await press(pilot, "i", "w")
+        assert text(app) == text_snapshot
+        await press(pilot, "enter")
         shown = text(app)
         assert "2 of 10 operations differ" in shown and "~ q1" in shown and "≠ q2" in shown and "= norm0" in shown
         await press(pilot, "D")
         assert "norm0" not in text(app)
         await press(pilot, "right_square_bracket", "enter")
         assert "vadd v[128], v[128], v[64], 64" in text(app)
+        assert text(app) == text_snapshot(name="unfolded")
         await press(pilot, "i")
         assert "Instructions" in text(app)
 
@@ -149,10 +159,51 @@ async def test_a_build_that_cannot_be_compared_says_why(make_app: MakeApp, built
     app = make_app()
     async with app.run_test(size=(120, 24), notifications=True) as pilot:
         await settle(pilot)
-        await press(pilot, "i", "w", *"x", "enter")
-        assert "there is no build 'u55c-2xx'" in text(app)
+        await press(pilot, "i", "w", "G", "enter", *"none", "enter")
+        assert "there is no build 'none'" in text(app)
         await press(pilot, "w", "enter")
         await settle(pilot)
         assert "u55c-2x cannot be aligned: debug_1fpga.bin" in text(app)
         await press(pilot, "escape")
         assert "Instructions" in text(app)
+
+
+async def test_a_program_beside_itself_without_fusion(
+    make_app: MakeApp, demo: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in demo.path.rglob("*")}
+    app = make_app()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i", "w", "j")
+        chosen = next(
+            row for row, rival in enumerate(app.screen.query_one(RivalList).rivals) if "fusion" in rival.title
+        )
+        app.screen.query_one(RivalList).move_to(chosen)
+        await press(pilot, "enter")
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+        names = {row[1]: row[0] for row in map(screen.pairs.cells, range(screen.pairs.row_count()))}
+        assert names["model.layers.0.self_attn:scale"] == "right" and "same" in names.values()
+        (made,) = Path(gettempdir()).glob("hyperdex-compare-*/without fusion")
+        assert "without fusion" in text(app)
+        await press(pilot, "escape")
+        assert not made.exists()
+    assert before == {path: path.stat().st_mtime_ns for path in demo.path.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        ("without fusion", {"value-first", "chunk-transmit", "overlap"}),
+        ("without reordering", {"dead-code", "fuse-linear", "fuse-residual-norm", "fuse-softmax"}),
+        ("without any pass", set()),
+        ("without overlap", {*PASS_NAMES} - {"chunk-transmit", "overlap"}),
+        ("with every pass", {*PASS_NAMES}),
+    ],
+)
+def test_a_change_leaves_the_passes_it_names_out(change: str, passes: set[str]) -> None:
+    options = changed_options(CompileOptions(), change)
+    later = (options.overlap(256), options.chunk_transmit())
+    assert {step.name for step in (*options.passes(), *filter(None, later))} == passes

@@ -74,7 +74,7 @@ def main() -> int:
         try:
             answer, content = service.answer(json.loads(line), answers.progress)
             answers.write({**answer, "bytes": len(content)}, content)
-        except (HyperDexError, ValueError, IndexError) as error:
+        except (HyperDexError, ValueError, IndexError, OSError) as error:
             answers.write({"error": str(error)})
         except MemoryError:
             answers.write({"error": f"it takes more than {bytes_text(_MEMORY_BYTES)} of memory"})

@@ -17,10 +17,8 @@ from compiler.header import HEADER_BYTES
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Kind
 from hyperdex_tui.backend.inspection.cycles import token_cycles
+from hyperdex_tui.backend.inspector import TIMED_LIMIT
 from hyperdex_tui.backend.program import Program
-
-LIMIT = 1_000_000
-"""Instructions of the longest program that is compared."""
 
 _PLACES = (Kind.LMU, Kind.HBM, Kind.STREAM, Kind.REGISTER, Kind.TARGET, Kind.IO)
 """Operands that say where something lies, which may differ without anything being done differently."""
@@ -62,22 +60,25 @@ class Pair:
     right: Operation | None
 
 
-def operations(program: Program, position: int) -> list[Operation]:
-    """The operations of a program by their first instruction, timed for the token at `position`.
+def timed_operations(program: Program, position: int) -> tuple[list[Operation], float]:
+    """The operations of a program by their first instruction, and the cycles of the token at `position`.
 
     Raises:
         ValueError: the program is too long, or has no debug information.
     """
     if program.tables is None:
         raise ValueError(f"{program.folder.name} cannot be aligned: {program.note}")
-    if program.count > LIMIT:
-        raise ValueError(f"at most {LIMIT:,} instructions are compared, {program.folder.name} has {program.count:,}")
+    if program.count > TIMED_LIMIT:
+        raise ValueError(
+            f"at most {TIMED_LIMIT:,} instructions are compared, {program.folder.name} has {program.count:,}"
+        )
     times = token_cycles(program, program.words[HEADER_BYTES:], position)
     busy = np.nan_to_num(times[:, 1] - times[:, 0])
     members: dict[int, list[int]] = {}
     for pc in range(program.count):
         members.setdefault(program.node_index(pc), []).append(pc)
-    return [_operation(program, node, pcs, float(busy[pcs].sum())) for node, pcs in members.items()]
+    found = [_operation(program, node, pcs, float(busy[pcs].sum())) for node, pcs in members.items()]
+    return found, float(np.nanmax(times[:, 1], initial=0.0))
 
 
 def _operation(program: Program, node: int, pcs: list[int], cycles: float) -> Operation:

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from compiler.cli.timing import clock_for
 from compiler.isa.encode import decode_program
+from hyperdex_tui.backend.inspector import TIMED_LIMIT
 from hyperdex_tui.backend.program import Program
-
-LIMIT = 1_000_000
-"""Instructions of the longest program that is timed: the clock walks all of a token."""
 
 
 def token_cycles(program: Program, words: bytes, position: int) -> NDArray[np.float64]:
@@ -20,8 +18,10 @@ def token_cycles(program: Program, words: bytes, position: int) -> NDArray[np.fl
         ValueError: the program is too long.
         AssemblyError: a word is not an instruction.
     """
-    if program.count > LIMIT:
-        raise ValueError(f"cycles are calculated for at most {LIMIT:,} instructions, the program has {program.count:,}")
+    if program.count > TIMED_LIMIT:
+        raise ValueError(
+            f"cycles are calculated for at most {TIMED_LIMIT:,} instructions, the program has {program.count:,}"
+        )
     clock = clock_for(program.manifest, decode_program(words))
     times = np.full((program.count, 2), np.nan)
     for piece in clock.token(position, slices=True).slices:

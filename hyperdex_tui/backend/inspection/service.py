@@ -17,7 +17,7 @@ from compiler.artifacts.debug import Content
 from compiler.errors import ArtifactError
 from compiler.header import HEADER_BYTES
 from compiler.isa.spec import WORD_COUNT
-from hyperdex_tui.backend.inspection.compare import align, operations
+from hyperdex_tui.backend.inspection.compare import align, timed_operations
 from hyperdex_tui.backend.inspection.cycles import token_cycles
 from hyperdex_tui.backend.inspection.dependence import neighbours, relation
 from hyperdex_tui.backend.inspection.names import Names
@@ -68,6 +68,7 @@ class Service:
 
         Raises:
             ValueError: no such request, or a file that is damaged.
+            HyperDexError: the program cannot be made otherwise.
         """
         what = request["do"]
         if what == "search":
@@ -79,22 +80,28 @@ class Service:
         if what == "relation":
             return asdict(relation(self.program.instruction, request["first"], request["second"])), b""
         if what == "compare":
-            return {"pairs": self._compare(Path(request["other"]), request["position"])}, b""
+            return self._compare(Path(request["other"]), request["position"]), b""
+        if what == "variant":
+            from hyperdex_tui.backend.inspection.variant import write_variant  # a compiler, which few sessions need
+
+            write_variant(self.program.folder, self.program.manifest, request["change"], Path(request["into"]))
+            return {}, b""
         if what == "cycles":
             words = self.program.words[HEADER_BYTES:]
             return {}, token_cycles(self.program, words, request["position"]).astype("<f8").tobytes()
         raise ValueError(f"no request {what!r}")
 
-    def _compare(self, folder: Path, position: int) -> list[dict[str, Any]]:
-        """The pairs of this program and the one in another folder, without their shapes."""
+    def _compare(self, folder: Path, position: int) -> dict[str, Any]:
+        """The pairs of this program and the one in another folder, without their shapes; cycles of a token of both."""
         with closing(open_program(folder, mapped=True)) as other:
-            pairs = align(operations(self.program, position), operations(other, position))
-        shown = [asdict(pair) for pair in pairs]
+            left, cycles = timed_operations(self.program, position)
+            right, other_cycles = timed_operations(other, position)
+        shown = [asdict(pair) for pair in align(left, right)]
         for pair in shown:
             for side in (pair["left"], pair["right"]):
                 if side is not None:
                     del side["shape"]
-        return shown
+        return {"pairs": shown, "cycles": (cycles, other_cycles)}
 
 
 def _buffer(content: Content) -> memoryview:
