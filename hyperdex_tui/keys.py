@@ -112,7 +112,7 @@ KEYS: tuple[Key, ...] = (
     Key("instructions", "m", "memory", "", "Memory map of the build"),
     Key("instructions", "E", "machine", "", "Debug on the emulator, with a breakpoint at this line"),
     Key("instructions", "p", "prompt", "", "Generate tokens with the emulator"),
-    Key("instructions", "w", "compare", "", "Compare with another build, or with this one made by other passes"),
+    Key("instructions", "w", "compare", "", "Compare with another build, or this one without a pass"),
     Key("compare", "enter,space", "fold", "unfold", "Show both sides' instructions of the operation", "Enter", False),
     Key("compare", "right_square_bracket", "next_change", "change", "Next operation that differs", "]"),
     Key("compare", "left_square_bracket", "previous_change", "", "Previous operation that differs", "["),

@@ -59,7 +59,11 @@ class RivalsScreen(ModalScreen[Rival]):
 
     def on_row_chosen(self, event: RowChosen) -> None:
         """Enter or a double click."""
-        self.dismiss(self._rivals[event.row])
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        """Compare with what the cursor is on."""
+        self.dismiss(self._rivals[self.query_one(RivalList).cursor])
 
     def action_close(self) -> None:
         """Nothing was chosen."""
