@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from compiler.errors import HyperDexError
+from compiler.quantity import change_text
 from hyperdex_tui.backend.comparison import Pair, pairs_from
 from hyperdex_tui.backend.inspector import InspectionError, Inspector, Interrupted
 from hyperdex_tui.backend.program import Program, open_program
@@ -130,7 +131,7 @@ class CompareScreen(AppScreen):
             where = f"{side.op}{layer}: {side.count} instructions from {side.first}{cycles}"
             lines.append(line((title, "dim"), where, (f"  {program.folder.name}", "dim")))
         counts, (before, after) = [program.count for program in self._programs], self._cycles
-        change = f" ({100 * (after - before) / before:+.1f} %)" if before and after != before else ""
+        change = f" ({change_text(before, after)})" if before and after != before else ""
         totals = f"{counts[0]:,} │ {counts[1]:,} instructions; {before:,.0f} │ {after:,.0f} cycles{change}"
         lines.append(line(("token ", "dim"), totals, (f" at position {self._position}", "dim")))
         return lines

@@ -56,7 +56,7 @@ class TokenList(RowList):
 
     def heading(self, width: int) -> Line:
         """Column titles."""
-        title = f"  {pad_left('at', 5)} {pad('token', _TEXT_CELLS)}{'probability':15} the most probable, › chosen"
+        title = f"  {pad_left('at', 5)} {pad('token', _TEXT_CELLS)}{'probability':17} the most probable, › chosen"
         return line((pad(title, width), "head"))
 
     def row(self, index: int, width: int) -> Line:
