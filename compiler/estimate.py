@@ -8,8 +8,9 @@ several targets and device counts have in common is worked out once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
@@ -19,16 +20,15 @@ from compiler.emulator.report import first_token_cycles, mean_token, what_binds
 from compiler.emulator.timing import TokenTime
 from compiler.errors import CapacityError, UsageError
 from compiler.graph.architectures import build_graph
-from compiler.graph.excerpt import Excerpt, excerpt
+from compiler.graph.excerpt import excerpt
 from compiler.graph.ir import Graph
 from compiler.graph.passes import run_passes
 from compiler.graph.verify import verify_graph
-from compiler.isa.spec import Unit
 from compiler.mapping.plan import Sizes, memory_of
 from compiler.planning import CompileOptions, choose_chunks
 from compiler.program.build import order
 from compiler.program.costs import CostModel, LoweredPrograms, decisive
-from compiler.program.predict import TokenPath
+from compiler.program.token_path import TokenPath
 from compiler.program.virtual import VirtualProgram
 from compiler.quantity import nominal
 from compiler.target import Target, check_device_count, load_target
@@ -158,14 +158,17 @@ class Estimator:
         """The estimate with its times."""
         lowered = self._lower(options, dtype, found.max_length)
         program = self._ordered(lowered, options, rules, dtype, found.max_length)
-        layers = [
-            lowered.graph.nodes[instr.node].source.layer if instr.node >= 0 else -1 for instr in program.instructions
+        more = dict(self._excerpt.stands_for)
+        layers = [lowered.graph.nodes[instr.node].source.layer for instr in program.instructions]
+        counts = [
+            1 + more.get(layer, 0) if instr.node >= 0 else 1
+            for layer, instr in zip(layers, program.instructions, strict=True)
         ]
         decode, prompt = (
-            _WholeToken(TokenPath(program.instructions, program.labels, rules, prompt=each), layers, self._excerpt)
+            _token_at(TokenPath(program.instructions, program.labels, rules, prompt=each, stands_for=counts))
             for each in (False, True)
         )
-        mean, *tokens = mean_token(decode.at, self._input, self._output)
+        mean, *tokens = mean_token(decode, self._input, self._output)
         clock_hz, devices = rules.target.clock_hz, rules.num_devices
         seconds = mean.cycles / clock_hz
         nominal_bytes = nominal(self._count) * dtype.itemsize
@@ -173,7 +176,7 @@ class Estimator:
             found,
             ms_per_token=seconds * 1e3,
             tokens_per_s=1 / seconds,
-            ttft_ms=first_token_cycles(decode.at, prompt.at, self._input) / clock_hz * 1e3,
+            ttft_ms=first_token_cycles(decode, prompt, self._input) / clock_hz * 1e3,
             utilization=nominal_bytes / (devices * rules.target.hbm_bytes_per_s * seconds),
             joules_per_token=rules.target.watts * devices * seconds,
             ms_at=tuple((token.position, token.cycles / clock_hz * 1e3) for token in tokens),
@@ -226,41 +229,17 @@ class _Lowered:
         self.whole = LoweredPrograms(graph, target, num_devices, dtype, max_length)
 
 
-class _WholeToken:
-    """Tokens of the whole model, from those of an excerpt: each layer is counted for those it stands for.
+def _token_at(path: TokenPath) -> Callable[[int], TokenTime]:
+    """The tokens of a path by their position, each timed once."""
 
-    Args:
-        layers: of each instruction of the program, -1 outside of layers.
-    """
+    @cache
+    def at(position: int) -> TokenTime:
+        token = path.at(position)
+        stalls = {key: float(cycles) for key, cycles in token.stalls.items() if cycles > 0}
+        busy = {unit: float(cycles) for unit, cycles in token.busy.items()}
+        return TokenTime(position, float(token.cycles), token.stream_bytes, busy, stalls)
 
-    def __init__(self, path: TokenPath, layers: Sequence[int], chosen: Excerpt) -> None:
-        more = dict(chosen.stands_for)
-        self._path = path
-        self._times = [1 + more.get(layers[pc], 0) for pc in path.pcs]
-
-    def at(self, position: int) -> TokenTime:
-        """The token at a position."""
-        token = self._path.at(position)
-        busy: dict[Unit, float] = {unit: float(cycles) for unit, cycles in token.busy.items()}
-        stalls: dict[tuple[Unit, str], float] = {key: float(cycles) for key, cycles in token.stalls.items()}
-        stream_bytes, issue = token.stream_bytes, self._path.issue_cycles
-        for times, count in zip(token.times, self._times, strict=True):
-            if count > 1:
-                busy[times.unit] += (count - 1) * times.busy
-                busy[Unit.ICP] += (count - 1) * issue
-                stream_bytes += (count - 1) * times.stream_bytes
-                for wait in times.waits:
-                    key = wait.unit, wait.reason
-                    stalls[key] = stalls.get(key, 0.0) + (count - 1) * wait.cycles
-        # All units take equally long for a layer; the SXE is never idle for all of one.
-        unit = Unit.SXE
-        cycles = busy[unit] + sum(total for (who, _), total in stalls.items() if who is unit)
-        for unit in Unit:
-            rest = (
-                cycles - busy[unit] - sum(total for (who, why), total in stalls.items() if who is unit and why != "end")
-            )
-            stalls[unit, "end"] = max(0.0, rest)
-        return TokenTime(position, cycles, stream_bytes, busy, {key: total for key, total in stalls.items() if total})
+    return at
 
 
 def parameter_count(graph: Graph) -> int:

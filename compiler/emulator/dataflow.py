@@ -47,7 +47,7 @@ class _Walk:
         spans = [span for instr in path for span in _lmu_spans(instr)]
         self.edges = sorted({edge for begin, end, _ in spans for edge in (begin, end)})
         self.writer = [-1] * len(self.edges)
-        self.readers: list[dict[Unit, int]] = [{} for _ in self.edges]
+        self.readers: list[dict[Unit | int, int]] = [{} for _ in self.edges]
         self.streams: dict[int, int] = {}
         self.stream_reader: dict[int, int] = {}
         self.registers: dict[int, int] = {}
@@ -80,11 +80,13 @@ class _Walk:
             elif number in self.streams:
                 opened.append(self.streams.pop(number))
                 self.stream_reader[number] = index
+        # The last reader on a unit is the last to end; what is posted to the SMA ends in any order.
+        reader = index if instr.spec.unit is Unit.SMA else instr.spec.unit
         for begin, end, is_write in _lmu_spans(instr):
             if not is_write:
                 for piece in self._pieces(begin, end):
                     waits.add(self.writer[piece])
-                    self.readers[piece][instr.spec.unit] = index
+                    self.readers[piece][reader] = index
         if instr.mnemonic == "rd.kv":
             waits.add(self.caches.get(instr.integer("hbm"), -1))
         if instr.spec.unit is Unit.ESL:

@@ -11,8 +11,9 @@ from compiler.graph.ir import Graph
 from compiler.isa.encode import Instruction
 from compiler.mapping.plan import Mapping
 from compiler.program.allocate import Placement, place_buffers, resolve
+from compiler.program.blocks import Blocks, take_apart
 from compiler.program.lower import lower
-from compiler.program.schedule import Overlap
+from compiler.program.schedule import Overlap, reordered
 from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
 
@@ -60,7 +61,7 @@ def build_program(
     from compiler.program.verify_order import verify_order
 
     lowered = lower(graph, mapping)
-    virtual, placement, overlap = order(lowered, lmu_elements, rules, overlap)
+    virtual, placement, overlap = order(take_apart(lowered), lmu_elements, rules, overlap)
     allocation = resolve(virtual, placement)
     verify_program(allocation.instructions, mapping.memory_map, lmu_elements, len(virtual.tables))
     verify_allocation(allocation.instructions, virtual, lmu_elements)
@@ -81,7 +82,7 @@ def build_program(
 
 
 def order(
-    lowered: VirtualProgram, lmu_elements: int, rules: Rules, overlap: Overlap | None
+    blocks: Blocks, lmu_elements: int, rules: Rules, overlap: Overlap | None
 ) -> tuple[VirtualProgram, Placement, Overlap | None]:
     """Reorder as far ahead as the LMU has room for what is then alive at one time.
 
@@ -90,8 +91,8 @@ def order(
     """
     while overlap is not None and overlap.window > 1:
         try:
-            virtual = overlap.run(lowered, rules)
+            virtual = reordered(blocks.program, overlap.order(blocks, rules))
             return virtual, place_buffers(virtual, lmu_elements), overlap
         except CapacityError:
             overlap = replace(overlap, window=overlap.window // 2)
-    return lowered, place_buffers(lowered, lmu_elements), None
+    return blocks.program, place_buffers(blocks.program, lmu_elements), None

@@ -16,10 +16,10 @@ from compiler.graph.rewrite import few_layers
 from compiler.mapping.partition import Chunks
 from compiler.mapping.plan import lay_out
 from compiler.program.allocate import place_buffers
+from compiler.program.blocks import Blocks, take_apart
 from compiler.program.lower import lower
-from compiler.program.predict import predict_token
-from compiler.program.schedule import Overlap
-from compiler.program.virtual import VirtualProgram
+from compiler.program.predict import Prediction
+from compiler.program.schedule import Overlap, reordered
 from compiler.target import Target
 from compiler.target.timing import Rules
 
@@ -45,17 +45,21 @@ class CostModel:
 
     def cycles(self, chunks: Chunks, overlap: Overlap) -> float:
         """Predicted cycles of one token; infinite where the LMU is too small."""
-        program = overlap.run(self.programs.with_chunks(chunks), self.rules)
-        if sum(buffer.elements for buffer in program.buffers) > self.lmu_elements:
+        blocks = self.programs.with_chunks(chunks)
+        order = overlap.order(blocks, self.rules)
+        if sum(buffer.elements for buffer in blocks.program.buffers) > self.lmu_elements:
             try:
-                place_buffers(program, self.lmu_elements)
+                place_buffers(reordered(blocks.program, order), self.lmu_elements)
             except CapacityError:
                 return math.inf
-        return predict_token(program.instructions, program.labels, self.rules, self.tokens - 1).cycles
+        prediction = Prediction(self.rules, blocks.kinds.works(self.rules, self.tokens), len(order))
+        for place in blocks.path:
+            prediction.place(order[place], blocks.demands[order[place]])
+        return prediction.cycles
 
 
 class LoweredPrograms:
-    """The lowered programs of a graph, by the chunks of their gathers; each is made once.
+    """The lowered programs of a graph, by the chunks of their gathers; each is made and taken apart once.
 
     No rule of a target goes into them: several targets may share one.
     """
@@ -63,12 +67,13 @@ class LoweredPrograms:
     def __init__(self, graph: Graph, target: Target, num_devices: int, dtype: DType, max_length: int) -> None:
         self.graph = graph
         self._build = target, num_devices, dtype, max_length
-        self._made: dict[Chunks, VirtualProgram] = {}
+        self._made: dict[Chunks, Blocks] = {}
 
-    def with_chunks(self, chunks: Chunks) -> VirtualProgram:
-        """The lowered program."""
+    def with_chunks(self, chunks: Chunks) -> Blocks:
+        """The lowered program, for any order of its instructions."""
         if chunks not in self._made:
-            self._made[chunks] = lower(self.graph, lay_out(self.graph, *self._build, chunks, segments=False))
+            mapping = lay_out(self.graph, *self._build, chunks, segments=False)
+            self._made[chunks] = take_apart(lower(self.graph, mapping))
         return self._made[chunks]
 
 

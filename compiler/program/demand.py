@@ -1,14 +1,16 @@
-"""What an instruction asks of the machine: work, results it waits for, streams it reads.
+"""What an instruction asks of the machine: kind of work, results it waits for, streams it reads.
 
 In: instructions of a straight piece, one by one; before allocation an LMU operand names a buffer, after it an
-address. Out: a `Demand` each, whose numbers count the instructions shown so far.
+address. Out: a `Demand` each. No rule of a target goes into it, and every order that keeps the dependences leads
+to the same demands: what an order or a target costs is asked of `program.predict`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
 
@@ -16,37 +18,85 @@ from compiler.isa.encode import Instruction
 from compiler.isa.instructions import BY_MNEMONIC
 from compiler.isa.spec import Effect, Kind, Spec, Unit
 from compiler.program.virtual import Slot, Virtual, VirtualInstruction
-from compiler.target.timing import DECIDING, Rules, Work
+from compiler.target.timing import BY_LENGTH, DECIDING, Rules, Work
 
 OPENERS = ("rd.param", "rd.kv")
+UNITS = tuple(Unit)
+"""The units, whose places stand for them where time counts."""
+
 _LMU = -1
 """Stands for the LMU after allocation, where a buffer's index stood before."""
+
+
+class Role(IntEnum):
+    """How an instruction takes part in time."""
+
+    CONTROL = 0
+    OPEN = 1
+    POST = 2
+    EXECUTE = 3
 
 
 class Demand(NamedTuple):
     """One instruction; the others by number.
 
     Attributes:
-        opens: it opens a stream that a later one reads.
+        unit: its place in `UNITS`.
+        role: one of `Role`, as a number.
+        kind: of work, see `Kinds`.
         results: it reads what these make.
         hazards: of other units; they must have ended before it overwrites what they use.
         streams: it reads what these opened, the first opened first.
     """
 
-    unit: Unit
-    work: Work
-    opens: bool
+    unit: int
+    role: int
+    kind: int
     results: tuple[int, ...]
     hazards: tuple[int, ...]
     streams: tuple[int, ...]
 
 
+class Kinds:
+    """Kinds of work: all instructions of one cost the same at the same length of the text."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._examples: list[tuple[Spec, dict[str, int]]] = []
+
+    def number(self, spec: Spec, given: Mapping[str, Virtual]) -> int:
+        """The kind of an instruction."""
+        shape = shape_of(spec)
+        key = (spec.opcode, *map(given.get, shape.deciding), *[bool(given.get(name)) for name in shape.switches])
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self._examples)
+            self._examples.append((spec, {name: integer(given, name) for name in DECIDING if name in given}))
+        return found
+
+    def works(self, rules: Rules, tokens: int, before: Sequence[Work] = ()) -> list[Work]:
+        """What each kind costs when so many tokens are in the caches; a stream holds the SMA for its bytes.
+
+        Args:
+            before: what they cost by the same rules at another length; only what grows is asked for again.
+        """
+        works = list(before)
+        for kind, (spec, given) in enumerate(self._examples):
+            if kind < len(before) and not any(map(given.get, BY_LENGTH)):
+                continue
+            work = rules.work(spec, lambda name, given=given: given.get(name, 0), tokens)  # type: ignore[misc]
+            if spec.unit is Unit.SMA:
+                work = work._replace(cycles=rules.stream_cycles(work.stream_bytes))
+            works[kind : kind + 1] = [work]
+        return works
+
+
 @dataclass(slots=True)
 class _Piece:
-    """A stretch of a resource: who wrote it last, and per unit who read it since."""
+    """A stretch of a resource: who wrote it last, and who read it since."""
 
     writer: int = -1
-    readers: dict[Unit, int] = field(default_factory=dict)
+    readers: set[int] = field(default_factory=set)
 
 
 class _Stretches:
@@ -56,18 +106,18 @@ class _Stretches:
         self.begins = [0]
         self.pieces = [_Piece()]
 
-    def read(self, begin: int, end: int, who: int, unit: Unit, writers: set[int]) -> None:
+    def read(self, begin: int, end: int, who: int, writers: set[int]) -> None:
         """Mark a read; adds who wrote what is read."""
         for piece in self.pieces[self._cut(begin) : self._cut(end)]:
             writers.add(piece.writer)
-            piece.readers[unit] = who
+            piece.readers.add(who)
 
     def write(self, begin: int, end: int, who: int, users: set[int]) -> None:
         """Mark a write; adds who wrote or read what is overwritten."""
         low, high = self._cut(begin), self._cut(end)
         for piece in self.pieces[low:high]:
             users.add(piece.writer)
-            users.update(piece.readers.values())
+            users |= piece.readers
         self.begins[low:high] = [begin]
         self.pieces[low:high] = [_Piece(who)]
 
@@ -77,7 +127,7 @@ class _Stretches:
         if place == len(self.begins) or self.begins[place] != at:
             before = self.pieces[place - 1]
             self.begins.insert(place, at)
-            self.pieces.insert(place, _Piece(before.writer, dict(before.readers)))
+            self.pieces.insert(place, _Piece(before.writer, set(before.readers)))
         return place
 
 
@@ -85,39 +135,31 @@ class Scoreboard:
     """Who makes and who uses what, while instructions are shown in program order.
 
     Args:
-        rules: give the work of each.
-        tokens: length of the text.
+        kinds: give the number of the work of each.
     """
 
-    def __init__(self, rules: Rules, tokens: int) -> None:
-        self._rules, self._tokens = rules, tokens
-        self._units: list[Unit] = []
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._units: dict[int, Unit] = {}
         self._lmu: dict[int, _Stretches] = {}
         self._registers: dict[Virtual, int] = {}
         self._caches: dict[int, int] = {}
         self._open: dict[Virtual, tuple[int, bool]] = {}
         self._emptied: dict[Virtual, int] = {}
         self._transfer = -1
-        self._works: dict[tuple[object, ...], Work] = {}
 
-    def lengthen(self, tokens: int) -> None:
-        """From here on the text has so many tokens."""
-        if tokens != self._tokens:
-            self._tokens = tokens
-            self._works.clear()
-
-    def show(self, instr: Instruction | VirtualInstruction) -> Demand:
-        """The demand of the next instruction."""
+    def show(self, who: int, instr: Instruction | VirtualInstruction) -> Demand:
+        """The demand of the next instruction, whose number is `who`, above all shown before."""
         spec, given = operands_of(instr)
-        shape, who, unit = _shape(spec), len(self._units), spec.unit
-        self._units.append(unit)
+        shape, unit, units = shape_of(spec), spec.unit, self._units
+        units[who] = unit
         results: set[int] = set()
         streams: list[int] = []
         users: set[int] = set()
         spans = _spans(shape, given)
         for name, begin, end, writes in spans:
             if not writes:
-                self._resource(name).read(begin, end, who, unit, results)
+                self._resource(name).read(begin, end, who, results)
         self._reads(who, shape, given, results, streams)
         for name, begin, end, writes in spans:
             if writes:
@@ -125,19 +167,15 @@ class Scoreboard:
         self._writes(who, shape, given, users)
         results -= {-1, who}
         users -= results
-        units = self._units
-        hazards = tuple(sorted(user for user in users if user not in (-1, who) and units[user] is not unit))
-        streams.sort()
-        return Demand(unit, self.work(spec, given), shape.opens, tuple(sorted(results)), hazards, tuple(streams))
-
-    def work(self, spec: Spec, given: Mapping[str, Virtual]) -> Work:
-        """The cost of one instruction."""
-        key = (spec.opcode, *[given.get(name, 0) for name in _shape(spec).deciding])
-        work = self._works.get(key)
-        if work is None:
-            numbers = {name: int(value) for name, value in given.items() if isinstance(value, int | float)}
-            work = self._works[key] = self._rules.work(spec, lambda name: numbers.get(name, 0), self._tokens)
-        return work
+        users -= {-1, who}
+        return Demand(
+            shape.place,
+            shape.role,
+            self._kinds.number(spec, given),
+            tuple(sorted(results)),
+            tuple(sorted([user for user in users if units[user] is not unit])),
+            tuple(sorted(streams)),
+        )
 
     def _resource(self, name: int) -> _Stretches:
         found = self._lmu.get(name)
@@ -146,7 +184,7 @@ class Scoreboard:
         return found
 
     def _reads(
-        self, who: int, shape: _Shape, given: Mapping[str, Virtual], results: set[int], streams: list[int]
+        self, who: int, shape: Shape, given: Mapping[str, Virtual], results: set[int], streams: list[int]
     ) -> None:
         """Whose results and whose streams an instruction reads, the LMU apart."""
         for name in shape.registers_read:
@@ -167,7 +205,7 @@ class Scoreboard:
             results.add(self._transfer)
             self._transfer = who
 
-    def _writes(self, who: int, shape: _Shape, given: Mapping[str, Virtual], users: set[int]) -> None:
+    def _writes(self, who: int, shape: Shape, given: Mapping[str, Virtual], users: set[int]) -> None:
         """Who used what an instruction writes, the LMU apart."""
         for name in shape.registers_written:
             if number := given.get(name, 0):
@@ -182,16 +220,20 @@ class Scoreboard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape:
     """What a row of the instruction table says of its operands, sorted by what a scoreboard asks.
 
     Attributes:
         lmu: name, operands whose product is the extent, whether it is written, and the operand that replaces it.
-        deciding: operands that decide the cost.
+        deciding: operands that decide the cost by their value.
+        switches: those that decide it by being there.
+        place: of its unit in `UNITS`.
     """
 
     mnemonic: str
     unit: Unit
+    place: int
+    role: int
     opens: bool
     lmu: tuple[tuple[str, tuple[str, ...], bool, str], ...]
     registers_read: tuple[str, ...]
@@ -199,19 +241,28 @@ class _Shape:
     streams_read: tuple[str, ...]
     streams_written: tuple[str, ...]
     deciding: tuple[str, ...]
+    switches: tuple[str, ...]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """All operands that name a stream."""
+        return self.streams_read + self.streams_written
 
 
 @cache
-def _shape(spec: Spec) -> _Shape:
+def shape_of(spec: Spec) -> Shape:
     replaced = {"mm": ("dst", "out"), "wr.key": ("src", "stream"), "wr.value": ("src", "stream")}
     unused, by = replaced.get(spec.mnemonic, ("", ""))
+    deciding = [operand for operand in spec.operands if operand.name in DECIDING]
 
     def names(kind: Kind, effect: Effect) -> tuple[str, ...]:
         return tuple(operand.name for operand in spec.operands if operand.kind is kind and operand.effect is effect)
 
-    return _Shape(
+    return Shape(
         mnemonic=spec.mnemonic,
         unit=spec.unit,
+        place=UNITS.index(spec.unit),
+        role=int(_role(spec)),
         opens=spec.mnemonic in OPENERS,
         lmu=tuple(
             (operand.name, operand.extent, operand.effect is Effect.WRITE, by if operand.name == unused else "")
@@ -222,11 +273,18 @@ def _shape(spec: Spec) -> _Shape:
         registers_written=names(Kind.REGISTER, Effect.WRITE),
         streams_read=names(Kind.STREAM, Effect.READ),
         streams_written=names(Kind.STREAM, Effect.WRITE),
-        deciding=tuple(operand.name for operand in spec.operands if operand.name in DECIDING),
+        deciding=tuple(operand.name for operand in deciding if operand.kind is Kind.COUNT),
+        switches=tuple(operand.name for operand in deciding if operand.kind is not Kind.COUNT),
     )
 
 
-def _spans(shape: _Shape, given: Mapping[str, Virtual]) -> list[tuple[int, int, int, bool]]:
+def _role(spec: Spec) -> Role:
+    if spec.mnemonic in OPENERS:
+        return Role.OPEN
+    return {Unit.ICP: Role.CONTROL, Unit.SMA: Role.POST}.get(spec.unit, Role.EXECUTE)
+
+
+def _spans(shape: Shape, given: Mapping[str, Virtual]) -> list[tuple[int, int, int, bool]]:
     """The LMU ranges an instruction uses: which buffer, its elements [begin, end), and whether it writes them."""
     found = []
     for name, extent, writes, by in shape.lmu:

@@ -97,7 +97,7 @@ class Emitter:
 
     def emit(self, mnemonic: str, region: str = "", **operands: Virtual) -> None:
         """Append one instruction; zero operands are left out."""
-        given = tuple((name, value) for name, value in operands.items() if value != 0 or isinstance(value, float))
+        given = tuple([(name, value) for name, value in operands.items() if value or isinstance(value, float)])
         self.instructions.append(VirtualInstruction(mnemonic, given, self.node, region))
 
     def label(self, name: str) -> None:

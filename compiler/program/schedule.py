@@ -12,14 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice
 
-from compiler.isa.instructions import BY_MNEMONIC
-from compiler.isa.spec import Kind, Unit
-from compiler.program.demand import OPENERS, Scoreboard
-from compiler.program.dependence import dependences
+from compiler.program.blocks import Block, Blocks, take_apart
 from compiler.program.predict import Prediction
-from compiler.program.virtual import VirtualInstruction, VirtualProgram
+from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
 
 
@@ -46,65 +43,44 @@ class Overlap:
 
     def run(self, program: VirtualProgram, rules: Rules) -> VirtualProgram:
         """The reordered program."""
-        instructions = program.instructions
-        fences = {0, len(instructions), *program.labels.values()}
-        for index, instr in enumerate(instructions):
-            if BY_MNEMONIC[instr.mnemonic].unit is Unit.ICP:
-                fences |= {index, index + 1}
-        edges = sorted(fences)
-        ordered: list[VirtualInstruction] = []
-        for begin, end in pairwise(edges):
-            block = instructions[begin:end]
-            ordered.extend(_schedule(block, rules, self) if len(block) > 2 else block)
-        return replace(program, instructions=tuple(ordered))
+        blocks = take_apart(program)
+        return reordered(program, self.order(blocks, rules))
+
+    def order(self, blocks: Blocks, rules: Rules) -> list[int]:
+        """For each place of the program the number of the instruction that comes there."""
+        order = list(range(len(blocks.program.instructions)))
+        works = blocks.kinds.works(rules, self.tokens)
+        for block in blocks.blocks:
+            prediction = Prediction(rules, works, len(order))
+            placed = _schedule(block, prediction, self.window)
+            order[min(placed) : max(placed) + 1] = placed
+        return order
 
 
-def _schedule(block: Sequence[VirtualInstruction], rules: Rules, options: Overlap) -> list[VirtualInstruction]:
+def reordered(program: VirtualProgram, order: Sequence[int]) -> VirtualProgram:
+    """A program with its instructions in another order."""
+    return replace(program, instructions=tuple([program.instructions[number] for number in order]))
+
+
+def _schedule(block: Block, prediction: Prediction, window: int) -> list[int]:
     """One block in the order in which its units can start soonest."""
-    before = dependences(block)
-    opened_by = _openers(block)
-    movable = [index for index, instr in enumerate(block) if instr.mnemonic not in OPENERS]
-    needs = {index: _without_openers(index, before, opened_by.get(index, ())) for index in movable}
-    board, prediction = Scoreboard(rules, options.tokens), Prediction(rules)
-    units = [BY_MNEMONIC[instr.mnemonic].unit for instr in block]
-    waiting = list(movable)
-    placed: dict[int, int] = {}
-    ordered: list[VirtualInstruction] = []
+    demands, free, ready = block.demands, prediction.free, prediction.ready
+    missing = dict(block.needs)
+    floor = dict.fromkeys(block.movable, 0)
+    waiting = list(block.movable)
+    ordered: list[int] = []
     while waiting:
         best, best_start = waiting[0], math.inf
-        for index in waiting[: options.window]:
-            if not needs[index] <= placed.keys():
-                continue
-            start = prediction.earliest(units[index], (placed[need] for need in needs[index]))
-            if start < best_start:
-                best, best_start = index, start
-        for index in (*opened_by.get(best, ()), best):
-            placed[index] = len(ordered)
-            prediction.append(board.show(block[index]))
-            ordered.append(block[index])
+        for number in islice(waiting, window):
+            if not missing[number]:
+                start = max(free[demands[number].unit], floor[number])
+                if start < best_start:
+                    best, best_start = number, start
         waiting.remove(best)
+        for number in (*block.openers.get(best, ()), best):
+            prediction.place(number, demands[number])
+            ordered.append(number)
+            for later in block.needed_by.get(number, ()):
+                missing[later] -= 1
+                floor[later] = max(floor[later], ready[number])
     return ordered
-
-
-def _openers(block: Sequence[VirtualInstruction]) -> dict[int, tuple[int, ...]]:
-    """For each reader of streams the instructions that open them."""
-    opened: dict[object, int] = {}
-    found: dict[int, tuple[int, ...]] = {}
-    for index, instr in enumerate(block):
-        given = dict(instr.operands)
-        if instr.mnemonic in OPENERS:
-            opened[given["stream"]] = index
-            continue
-        streams = [o.name for o in BY_MNEMONIC[instr.mnemonic].operands if o.kind is Kind.STREAM and o.name != "out"]
-        read = [opened.pop(given[name]) for name in streams if given.get(name) in opened]
-        if read:
-            found[index] = tuple(sorted(read))
-    return found
-
-
-def _without_openers(index: int, before: list[set[int]], openers: Sequence[int]) -> set[int]:
-    """What an instruction and the streams it reads depend on, other than each other."""
-    needed = set(before[index])
-    for opener in openers:
-        needed |= before[opener]
-    return needed - set(openers)

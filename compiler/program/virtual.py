@@ -77,15 +77,6 @@ class VirtualInstruction:
             if operand.kind is Kind.LMU and isinstance(value, Slot):
                 yield operand, value
 
-    def elements(self, operand: Operand) -> int:
-        """Most elements that an LMU operand covers, a register taken at its static bound."""
-        given = dict(self.operands)
-        count = 1
-        for name in operand.extent:
-            value = given.get(name, 0)
-            count *= int(value) if isinstance(value, int | float) else 0
-        return count
-
 
 @dataclass(frozen=True, slots=True)
 class VirtualProgram:

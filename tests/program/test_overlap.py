@@ -13,8 +13,10 @@ from compiler.isa.encode import Instruction
 from compiler.mapping.partition import AT_ONCE, Chunks
 from compiler.planning import CompileOptions, Plan, make_plan, make_program
 from compiler.program.build import Program
-from compiler.program.predict import Times, predict_token
-from tests.tiny import OPT
+from compiler.program.costs import cost_model
+from compiler.program.schedule import Overlap
+from compiler.program.token_path import Times, predict_token
+from tests.tiny import EVERY, OPT
 
 SHAPE: dict[str, Any] = {**OPT, "hidden_size": 2048, "ffn_dim": 8192, "num_attention_heads": 32, "vocab_size": 50272}
 SHAPE["max_position_embeddings"] = 2048
@@ -101,6 +103,18 @@ def test_streams_are_asked_for_across_operators_and_layers_as_far_as_the_fifo_go
         assert times.start - asked >= latency + rules.stream_cycles(min(count, fifo_bytes))
         waited += 1
     assert waited == 2 * 4  # output projection, both of the network, and what follows: a value, or the head
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_order_costs_what_the_program_in_that_order_takes(name: str) -> None:
+    """Demands are worked out once, in program order; here they are worked out anew from the reordered program."""
+    plan = make_plan(EVERY[name], CompileOptions(num_devices=2, target="lpu-3280"))
+    costs = cost_model(plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, 20)
+    for chunks in (AT_ONCE, Chunks(((plan.graph.shapes[plan.graph.nodes[-1].inputs[0]].size, 2),), heads=2)):
+        for overlap in (Overlap(4, 20), Overlap(24, 20)):
+            program = overlap.run(costs.programs.with_chunks(chunks).program, plan.rules)
+            taken = predict_token(program.instructions, program.labels, plan.rules, 19).cycles
+            assert costs.cycles(chunks, overlap) == taken
 
 
 def test_a_chunk_travels_while_the_next_is_computed() -> None:

@@ -14,8 +14,7 @@ from compiler.emulator.timing import Clock, TokenTime
 from compiler.isa.encode import Instruction, instruction
 from compiler.isa.spec import Unit
 from compiler.planning import CompileOptions, make_plan, make_program
-from compiler.program.demand import Scoreboard
-from compiler.program.predict import Prediction, TokenPrediction, predict_token
+from compiler.program.token_path import TokenPrediction, predict_token
 from compiler.target import TARGET_NAMES, load_target
 from compiler.target.timing import Rules, rules_for
 from tests.tiny import EVERY
@@ -119,25 +118,6 @@ def test_clock_and_prediction_agree_on_programs_nobody_would_write(
     for unit in Unit:
         stalled = sum(cycles for (who, _), cycles in clocked.stalls.items() if who is unit)
         assert clocked.busy[unit] + stalled == clocked.cycles
-
-
-@settings(max_examples=50, deadline=None)
-@given(program=_program(), at=st.integers(0, 100), tried=st.integers(1, 20))
-def test_what_was_tried_leaves_no_trace(program: tuple[Instruction, ...], at: int, tried: int) -> None:
-    rules = _rules("lpu-3280", 2, 1 << 16)
-    board = Scoreboard(rules, 100)
-    demands = [board.show(instr) for instr in program]
-    plain, trying = Prediction(rules), Prediction(rules)
-    for index, demand in enumerate(demands):
-        if index == at:
-            ahead = demands[index : index + tried]
-            mark = trying.mark()
-            last = trying.trial(ahead)
-            assert [trying.append(each) for each in ahead][-1] == last
-            trying.rollback(mark)
-        assert trying.append(demand) == plain.append(demand)
-    assert trying.times == plain.times
-    assert trying.cycles == plain.cycles
 
 
 def test_a_chain_on_one_unit_takes_the_sum_of_its_parts() -> None:
