@@ -8,31 +8,32 @@ several targets and device counts have in common is worked out once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.checkpoint.special_tokens import check_special_tokens
-from compiler.dtypes import DType, build_dtype
+from compiler.dtypes import DType
 from compiler.emulator.report import first_token_cycles, mean_token, what_binds
 from compiler.emulator.timing import TokenTime
-from compiler.errors import CapacityError, UsageError
+from compiler.errors import CapacityError, HyperDexError, UnsupportedModelError, UsageError
 from compiler.graph.architectures import build_graph
 from compiler.graph.excerpt import excerpt
 from compiler.graph.ir import Graph
 from compiler.graph.passes import run_passes
 from compiler.graph.verify import verify_graph
 from compiler.mapping.plan import Sizes, memory_of
-from compiler.planning import CompileOptions, choose_chunks
+from compiler.memory_map import CHANNELS
+from compiler.planning import CompileOptions, check_options, choose_chunks
 from compiler.program.build import order
 from compiler.program.costs import CostModel, LoweredPrograms, decisive
 from compiler.program.token_path import TokenPath
 from compiler.program.virtual import VirtualProgram
-from compiler.quantity import nominal
-from compiler.target import Target, check_device_count, load_target
-from compiler.target.timing import Rules, rules_for
+from compiler.quantity import bytes_text, nominal
+from compiler.target import Target, load_target
+from compiler.target.timing import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Estimate:
 
     Attributes:
         fits: whether the model does; without it the times are None.
+        reason: why it does not, "" when it does.
         bytes_per_device: weights with padding, caches at max_length, host buffer.
         smallest_fit: fewest devices that hold it, 0 for none.
         weight_bytes: the parameters' share of the bytes, padding and copies included.
@@ -77,6 +79,26 @@ class Estimate:
     busy: Mapping[str, float] = field(default_factory=dict)
     stalls: Mapping[str, float] = field(default_factory=dict)
     binds: str = ""
+    reason: str = ""
+
+
+def check_builds(builds: Sequence[CompileOptions]) -> None:
+    """Refuse options with which no build is possible, whatever the model.
+
+    Raises:
+        UsageError: that of the first one.
+    """
+    errors = [error for error in map(_usage_error, builds) if error is not None]
+    if len(errors) == len(builds):
+        raise errors[0]
+
+
+def _usage_error(options: CompileOptions) -> UsageError | None:
+    try:
+        check_options(options)
+    except UsageError as error:
+        return error
+    return None
 
 
 def estimate(
@@ -120,19 +142,36 @@ class Estimator:
         """Tokens to generate."""
         return self._output
 
+    def estimate_all(self, builds: Sequence[CompileOptions]) -> list[Estimate]:
+        """Estimate several builds; one that cannot be does not fit, and says why.
+
+        Raises:
+            HyperDexError: that of the first one, if none can be.
+        """
+        found: list[Estimate] = []
+        errors: list[HyperDexError] = []
+        for options in builds:
+            try:
+                found.append(self.estimate(options))
+            except (UsageError, UnsupportedModelError) as error:
+                errors.append(error)
+                found.append(_impossible(options, error))
+        if len(errors) == len(builds):
+            raise errors[0]
+        return found
+
     def estimate(self, options: CompileOptions) -> Estimate:
         """Estimate one build.
 
         Raises:
             UsageError: an option out of range, or a text longer than the build or the model allows.
+            UnsupportedModelError: a program that the machine has too few registers for.
         """
-        target, dtype = load_target(options.target), build_dtype(options.dtype)
-        check_device_count(options.num_devices)
-        rules = rules_for(target, options.num_devices, dtype.itemsize, options.topology)
+        _, dtype, rules = check_options(options)
         max_length = self._max_length(options)
         if (dtype, max_length) not in self._sizes:
             self._sizes[dtype, max_length] = Sizes(self._graph, dtype, max_length)
-        memory = memory_of(self._sizes[dtype, max_length], target, options.num_devices)
+        memory = memory_of(self._sizes[dtype, max_length], rules.target, options.num_devices)
         found = Estimate(
             target=options.target,
             num_device=options.num_devices,
@@ -148,11 +187,12 @@ class Estimator:
             padding_bytes=memory.weight_bytes - self._count * dtype.itemsize // options.num_devices,
         )
         if not memory.fits:
-            return found
+            needed, has = bytes_text(memory.bytes_per_device), bytes_text(memory.capacity_bytes)
+            return replace(found, reason=f"each device needs {needed} and has {has}")
         try:
             return self._timed(found, options, rules, dtype)
-        except CapacityError:  # the model fits the HBM, one of its vectors not the LMU
-            return replace(found, fits=False, smallest_fit=0)
+        except CapacityError as error:  # the model fits the HBM, one of its vectors not the LMU
+            return replace(found, fits=False, smallest_fit=0, reason=str(error))
 
     def _timed(self, found: Estimate, options: CompileOptions, rules: Rules, dtype: DType) -> Estimate:
         """The estimate with its times."""
@@ -227,6 +267,22 @@ class _Lowered:
         self.short = decisive(graph)
         self.programs = LoweredPrograms(self.short, target, num_devices, dtype, max_length)
         self.whole = LoweredPrograms(graph, target, num_devices, dtype, max_length)
+
+
+def _impossible(options: CompileOptions, error: HyperDexError) -> Estimate:
+    """A build that cannot be, as one that does not fit."""
+    return Estimate(
+        target=options.target,
+        num_device=options.num_devices,
+        topology=options.topology or load_target(options.target).link.topology,
+        dtype=options.dtype,
+        max_length=options.max_length or 0,
+        fits=False,
+        bytes_per_device=0,
+        capacity_bytes=load_target(options.target).channel_bytes * CHANNELS,
+        smallest_fit=0,
+        reason=str(error),
+    )
 
 
 def _token_at(path: TokenPath) -> Callable[[int], TokenTime]:

@@ -87,15 +87,13 @@ def command(
     All numbers are estimated: bytes per device, ms per token, tokens per second, ms to the first token (TTFT), the
     share of the memory bandwidth in use, joules per token, and what binds the speed.
     """
-    from compiler.estimate import Estimator
+    from compiler.estimate import Estimator, check_builds
     from compiler.planning import CompileOptions
     from compiler.target import TARGET_NAMES
 
     names = [name for each in targets.split(",") for name in (TARGET_NAMES if each == "all" else (each,))]
     numbers = _numbers(counts)
     _check_values(names, numbers, dtype)
-    config = _config(model, prefix, offline)
-    estimator = Estimator(config, input_tokens, output_tokens)
     builds = [
         CompileOptions(
             num_devices=count,
@@ -109,8 +107,10 @@ def command(
         for target in dict.fromkeys(names)
         for count in dict.fromkeys(numbers)
     ]
+    check_builds(builds)  # a wrong option is refused before a config is looked for
+    estimator = Estimator(_config(model, prefix, offline), input_tokens, output_tokens)
     with _uncollected():
-        found = [estimator.estimate(build) for build in builds]
+        found = estimator.estimate_all(builds)
     if as_json:
         answer([{**asdict(entry), "kind": "estimated"} for entry in found])
         return
@@ -138,11 +138,14 @@ def _uncollected() -> Iterator[None]:
 
 
 def _row(entry: Estimate) -> str:
-    held, capacity = bytes_text(entry.bytes_per_device), bytes_text(entry.capacity_bytes)
+    held = bytes_text(entry.bytes_per_device) if entry.bytes_per_device else "-"
+    capacity = bytes_text(entry.capacity_bytes)
     head = f"{entry.target:<10}{entry.num_device:>4}{held:>12}{capacity:>11}"
     if entry.ms_per_token is None or entry.ttft_ms is None:
-        least = f"; {counted(entry.smallest_fit, 'device')} needed" if entry.smallest_fit else ""
-        return f"{head}  no{least}"
+        why = (
+            f"{counted(entry.smallest_fit, 'device')} needed" if entry.smallest_fit else entry.reason.partition("; ")[0]
+        )
+        return f"{head}  no; {why}"
     return (
         f"{head}  {'yes':<6}{entry.ms_per_token:>9.3f}{entry.tokens_per_s:>10.1f}{entry.ttft_ms:>9.2f}"
         f"{100 * (entry.utilization or 0):>10.1f}%{entry.joules_per_token:>9.3f}  {entry.binds}"

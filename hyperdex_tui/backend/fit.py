@@ -173,13 +173,16 @@ async def estimate_fit(prefix: Path, model_id: str, target: str, counts: tuple[i
 
 
 def _estimated_row(found: dict[int, dict[str, object]], count: int, target: str) -> FitRow:
+    held, capacity = _bytes(found, count, "bytes_per_device"), _bytes(found, count, "capacity_bytes")
+    refused = not found[count].get("fits") and held <= capacity  # for another reason than the HBM
     return FitRow(
         count,
         _bytes(found, count, "weight_bytes"),
         _bytes(found, count, "kv_bytes"),
-        _bytes(found, count, "bytes_per_device"),
-        _bytes(found, count, "capacity_bytes"),
+        held,
+        capacity,
         _number(found, count, "ms_per_token"),
+        note=one_line(str(found[count].get("reason", "")), 300) if refused else "",
         target=target,
         padding_bytes=_bytes(found, count, "padding_bytes"),
     )

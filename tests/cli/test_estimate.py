@@ -58,6 +58,7 @@ def test_a_device_whose_vector_memory_is_too_small_has_no_number_that_fits(
     own = own_target(tmp_path, "capacity_bytes = 4194304", "capacity_bytes = 64")
     (found,) = estimated(capsys, "--num-device", "1", "--target", own)
     assert (found["fits"], found["smallest_fit"]) == (False, 0)
+    assert "LMU" in str(found["reason"])
 
 
 def test_a_folder_with_a_config_stands_for_it(
@@ -85,3 +86,45 @@ def test_a_path_to_no_config_is_a_usage_error(
 def test_a_config_that_is_no_json_is_a_damaged_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     assert main(["estimate", str(tmp_path)]) == 3
+
+
+def test_a_combination_that_cannot_be_has_a_row_with_its_reason_and_the_others_their_times(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    builds = "--topology", "2-lines", "--num-device", "2,5,8,4"
+    found = estimated(capsys, *builds)
+    assert [(each["num_device"], each["fits"], bool(each["ms_per_token"])) for each in found] == [
+        (2, True, True),
+        (5, False, False),
+        (8, False, False),
+        (4, True, True),
+    ]
+    assert [bool(each["reason"]) for each in found] == [False, True, True, False]
+    assert "5 devices cannot be wired as 2-lines" in str(found[1]["reason"])
+    assert main(["estimate", str(demo_folder() / "config.json"), *builds]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert ["  yes" in row for row in rows] == [True, False, False, True]
+    assert "no; 8 devices cannot be wired as 2-lines: each of 2 lines of a server has 4" in rows[2]
+
+
+@pytest.mark.parametrize("counts", ["5", "5,8"])
+def test_when_no_combination_can_be_the_first_is_refused_in_one_line(
+    counts: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in ("u55c", "u55c,lpu-3280"):
+        arguments = ("--topology", "2-lines", "--num-device", counts, "--target", target)
+        assert main(["estimate", str(demo_folder() / "config.json"), *arguments]) == 2
+        told = capsys.readouterr()
+        assert not told.out
+        assert told.err.startswith("hyperdex: error: 5 devices cannot be wired as 2-lines")
+        assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["estimate", "compile"])
+@pytest.mark.parametrize(("option", "value"), [("--topology", "torus"), ("--dtype", "int3"), ("--target", "u99")])
+def test_a_misspelt_option_is_refused_before_a_config_is_looked_for(
+    command: str, option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "nobody/nothing", "--prefix", str(tmp_path), "--offline", option, value]) == 2
+    assert value in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*"))
