@@ -19,6 +19,11 @@ from compiler.source import SourceRef
 
 EVENT_VERSION = 1
 
+_LARGEST = (1 << 63) - 1
+"""No count of ours is larger; one that is breaks the arithmetic of whoever shows it."""
+
+_LARGEST_PID = (1 << 31) - 1
+
 PHASE_TITLES = (
     "Check the model",
     "Download the checkpoint",
@@ -167,6 +172,8 @@ def from_line(line: str) -> Record:
         made = record(**{key: _checked(value, known[key]) for key, value in loaded.items() if key in known})
         if not -1 <= made.phase < len(PHASE_TITLES) or made.seconds < 0:
             raise ValueError
+        if isinstance(made, JobStarted) and not 0 < made.pid <= _LARGEST_PID:
+            raise ValueError  # a signal to 0 or to a negative number goes to many processes
     except (TypeError, ValueError, OverflowError):
         raise ArtifactError(f"event {name!r} has a wrong field or lacks one: {one_line(line, 80)!r}") from None
     return made
@@ -176,11 +183,13 @@ def _checked(value: object, kind: str) -> object:
     """The value as a field of type `kind`, the name of one in the records above.
 
     Raises:
-        ValueError, OverflowError: it is of another type, or not finite.
+        ValueError, OverflowError: it is of another type, not finite, or too large.
     """
     if kind == "str" and isinstance(value, str):
         return printable(value)
-    if kind in ("int", "bool") and type(value).__name__ == kind:
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "int" and type(value) is int and abs(value) <= _LARGEST:
         return value
     if kind == "float" and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
         return value

@@ -66,6 +66,18 @@ def test_any_changed_field_is_refused_or_of_its_type(record: Record, data: st.Da
     assert all(char.isprintable() for char in str(found))
 
 
+@pytest.mark.parametrize("pid", [0, -1, -1234, 1 << 31, 10**400])
+def test_the_number_of_no_single_process_is_refused(pid: int) -> None:
+    with pytest.raises(ArtifactError, match="wrong field"):
+        from_line(to_line(JobStarted(-1, 0.0, "org/name", "u55c-1x", pid, "host", "now")))
+
+
+@pytest.mark.parametrize("done", [1 << 63, -(1 << 63) - 1, 10**400])
+def test_a_count_that_no_machine_holds_is_refused(done: int) -> None:
+    with pytest.raises(ArtifactError, match="wrong field"):
+        from_line(to_line(Progress(3, 1.5, done, 9, "bytes", 4.5)))
+
+
 @pytest.mark.parametrize("line", ["", "{", "[]", "1", "null", '{"version": 1}', "[" * 100_000, '{"a":' * 100_000])
 def test_what_is_no_record_is_refused_in_one_line(line: str) -> None:
     with pytest.raises(ArtifactError) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,21 +21,28 @@ class Answer:
     complaint: str
 
 
+def compiler_command(*arguments: str) -> tuple[str, ...]:
+    """The command line of `python -m compiler` with `arguments`."""
+    return (sys.executable, "-m", "compiler", *arguments)
+
+
 async def ask_compiler(*arguments: str, patience_s: float | None = None) -> Answer:
-    """Run `python -m compiler` with `arguments`; cancelling this ends the child.
+    """Run `python -m compiler` with `arguments`; see `ask`."""
+    return await ask(compiler_command(*arguments), patience_s)
+
+
+async def ask(command: Sequence[str], patience_s: float | None = None) -> Answer:
+    """Run a child to its end; cancelling this ends it.
 
     Args:
-        arguments: command and options.
+        command: its command line.
         patience_s: seconds after which it is ended; None waits for it.
     """
     import compiler
 
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "compiler",
-            *arguments,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from compiler.debug_records import LINE_LIMIT, Failed, Finished, Hello, Progress
 from compiler.errors import HyperDexError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace
+from hyperdex_tui.backend.child import compiler_command
 
 STOP_S = 3.0
 """What a child may take to stop a run, or to end, before it is killed."""
@@ -222,8 +222,8 @@ def _manner(code: int) -> str:
 
 def debug_command(prefix: Path, model_id: str, build: str) -> list[str]:
     """The child's command line."""
-    command = [sys.executable, "-m", "compiler", "debug", "--prefix", str(prefix.absolute()), "--build", build]
-    return [*command, "--json-lines", "--", model_id]
+    place = ("--prefix", str(prefix.absolute()), "--build", build)
+    return [*compiler_command("debug", *place, "--json-lines", "--", model_id)]
 
 
 class Emulators:

@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -32,6 +33,8 @@ _READ_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14
 _LINE_LIMIT = 1 << 20
 """A longer line is no event of ours: it is dropped unread."""
+
+_GONE = "the process is already gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +209,11 @@ class Follower:
 
 def _open_regular(path: Path) -> BinaryIO:
     """Open a file of a shared folder; a pipe, which would be waited for, and a device are OSErrors."""
-    if path.exists() and not path.is_file():
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.open("rb")
+    return os.fdopen(descriptor, "rb")
 
 
 def is_alive(started: JobStarted) -> bool | None:
@@ -248,12 +253,20 @@ def running_job(folder: ModelFolder) -> str:
         return ""
 
 
-def cancel(pid: int) -> str:
-    """Ask a compile to stop and clean up; what went wrong, or ""."""
+def cancel(started: JobStarted) -> str:
+    """Ask the compile of a job file to stop and clean up; what went wrong, or ""."""
+    alive = is_alive(started)
+    if alive is None:
+        return f"it runs on {started.host}: stop it there"
+    return stop(started.pid) if alive else _GONE
+
+
+def stop(pid: int) -> str:
+    """Ask a compile started here to stop and clean up; what went wrong, or ""."""
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
-        return "the process is already gone"
+        return _GONE
     except PermissionError:
         return "the process belongs to another user"
     return ""

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from compiler.checkpoint.regular_file import find_file
+from compiler.checkpoint.tensors import is_shape
 from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
@@ -131,7 +132,7 @@ def _header_counts(ckpt: Path, name: str) -> list[tuple[str, int]]:
     found = []
     for name, entry in header.items():
         shape = entry.get("shape") if isinstance(entry, dict) and name != "__metadata__" else None
-        if isinstance(shape, list) and all(isinstance(size, int) and 0 <= size < _LARGEST for size in shape):
+        if isinstance(shape, list) and is_shape(shape):
             found.append((str(entry.get("dtype")), math.prod(shape)))
     return found
 

@@ -13,7 +13,7 @@ from textual.timer import Timer
 from compiler.errors import HyperDexError
 from compiler.quantity import counted
 from compiler.workspace import parse_build_name
-from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_alive, last_words
+from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_alive, last_words, stop
 from hyperdex_tui.backend.progress import SKIPPED, JobProgress
 from hyperdex_tui.formatting import amount_text, seconds_text, wrap
 from hyperdex_tui.keys import bindings
@@ -60,7 +60,6 @@ class RunScreen(AppScreen):
         self._read_at = time.monotonic()
         self._checked_at = self._read_at
         self._shown = (-1, -1)
-        self._cancelled = False
 
     def compose_body(self) -> ComposeResult:
         """Headline, phases, log."""
@@ -215,12 +214,8 @@ class RunScreen(AppScreen):
     def _cancel(self, sure: bool | None) -> None:
         if not sure:
             return
-        started = self.progress.started
-        pid = started.pid if started is not None else self._launcher.pid(self.job)
-        if not pid or (started is not None and is_alive(started) is None):
-            self.say("the process runs on another host: stop it there", "warning")
-            return
-        problem = cancel(pid)
+        started, pid = self.progress.started, self._launcher.pid(self.job)
+        problem = stop(pid) if pid else cancel(started) if started is not None else "nobody knows its process yet"
         self.say(problem or "asked the compile to stop", "warning" if problem else "information")
 
     def action_detach(self) -> None:

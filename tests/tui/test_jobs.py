@@ -26,7 +26,7 @@ from compiler.events import (
 )
 from compiler.source import SourceRef
 from compiler.workspace import Workspace
-from hyperdex_tui.backend.jobs import Follower, JobSpec, Launcher, is_alive, job_file, list_jobs, running_job
+from hyperdex_tui.backend.jobs import Follower, JobSpec, Launcher, cancel, is_alive, job_file, list_jobs, running_job
 from hyperdex_tui.backend.progress import DONE, FAILED, RUNNING, SKIPPED, JobProgress
 
 STARTED = JobStarted(-1, 0.0, "example/tiny", "u55c-1x", 1234, "host", "2026-01-01T00:00:00")
@@ -158,13 +158,18 @@ def test_a_process_that_ended_is_not_alive() -> None:
     child.wait()
     host = socket.gethostname()
     assert is_alive(JobStarted(-1, 0.0, "m", "b", child.pid, host, "")) is False
-    assert is_alive(JobStarted(-1, 0.0, "m", "b", os.getpid(), "another-host", "")) is None
+    elsewhere = JobStarted(-1, 0.0, "m", "b", os.getpid(), "another-host", "")
+    assert is_alive(elsewhere) is None
+    assert cancel(elsewhere) == "it runs on another-host: stop it there"
 
 
 def test_another_program_with_the_same_number_is_not_the_job() -> None:
     child = subprocess.Popen(["sleep", "30"])
     try:
-        assert is_alive(JobStarted(-1, 0.0, "m", "b", child.pid, socket.gethostname(), "")) is False
+        started = JobStarted(-1, 0.0, "m", "b", child.pid, socket.gethostname(), "")
+        assert is_alive(started) is False
+        assert cancel(started) == "the process is already gone"
+        assert child.poll() is None
     finally:
         child.kill()
         child.wait()
