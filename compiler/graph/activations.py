@@ -5,8 +5,8 @@ A device looks its activation up: a table of cubics on 4096 segments of
 in the last place of values near 1 (measured by a test against the function).
 
 Some functions have parameters, which are part of the name: `softcap:C:S` is
-C * tanh(S * x / C), `clip:L:O` limits to [-L, L] and adds O, `swiglu:A:L` is
-y * sigmoid(A * y) for y = min(x, L).
+C * tanh(S * x / C), `clip:L:O` limits to [-L, L] and adds O, `at_most:L` and
+`at_least:-L` limit on one side, `swiglu:A:L` is y * sigmoid(A * y) for y = min(x, L).
 """
 
 from __future__ import annotations
@@ -121,6 +121,11 @@ def clip(limit: float, plus: float = 0.0) -> str:
     return f"clip:{limit!r}:{plus!r}"
 
 
+def limits(limit: float) -> tuple[str, ...]:
+    """Names of the functions that one after the other limit x to [-limit, limit]: one where a table holds both ends."""
+    return (clip(limit),) if clip_width(limit) else (f"at_most:{limit!r}", f"at_least:{-limit!r}")
+
+
 def swiglu(alpha: float, limit: float) -> str:
     """Name of y * sigmoid(alpha * y) for y = min(x, limit); `limit` is one that `clip_width` allows."""
     return f"swiglu:{alpha!r}:{limit!r}"
@@ -134,6 +139,10 @@ def activation_function(name: str) -> Function:
     if stem == "clip":
         limit, plus = float(numbers[0]), float(numbers[1])
         return lambda x: max(min(x, limit), -limit) + plus
+    if stem == "at_most":
+        return lambda x: min(x, float(numbers[0]))
+    if stem == "at_least":
+        return lambda x: max(x, float(numbers[0]))
     return _smooth(name).function
 
 
@@ -163,6 +172,8 @@ def activation_table(name: str) -> ActivationTable:
         return ActivationTable(0.0, 1.0, 0.0, 0.0, 1.0, 0.0, np.array([[0, 1, 0, 0]], dtype=np.float32))
     if stem == "clip":
         return _clip_table(float(np.float32(numbers[0])), float(np.float32(numbers[1])))
+    if stem in ("at_most", "at_least"):
+        return _limit_table(float(np.float32(numbers[0])), most=stem == "at_most")
     smooth = _smooth(name)
     function, end = smooth.function, smooth.limit if smooth.end is None else smooth.end
     begin, width = end - 2 * smooth.limit, 2 * smooth.limit / _SEGMENTS
@@ -189,6 +200,20 @@ def _clip_table(limit: float, plus: float) -> ActivationTable:
     starts = np.arange(-limit, limit, width)
     coefficients = np.stack([starts + plus, np.ones_like(starts), 0 * starts, 0 * starts], axis=1)
     return ActivationTable(-limit, limit, 0.0, plus - limit, 0.0, limit + plus, coefficients.astype(np.float32))
+
+
+def _limit_table(limit: float, most: bool) -> ActivationTable:
+    """Lines x and `limit`, exactly: differences are exact in the segment between, which lies within a factor of two."""
+    import numpy as np
+
+    from compiler.isa.tables import ActivationTable
+
+    width = 2.0 ** (math.floor(math.log2(abs(limit))) - 1)
+    inside = limit - width if most else limit + width
+    begin, end = (inside, limit) if most else (limit, inside)
+    line = np.array([[begin, 1, 0, 0]], dtype=np.float32)
+    left, right = ((1.0, 0.0), (0.0, limit)) if most else ((0.0, limit), (1.0, 0.0))
+    return ActivationTable(begin, end, *left, *right, line)
 
 
 def clip_width(limit: float) -> float:

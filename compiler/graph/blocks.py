@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from compiler.checkpoint.alibi import Alibi
 from compiler.checkpoint.generated import QueryScale
 from compiler.checkpoint.rope import Rope
-from compiler.graph.activations import clip
+from compiler.graph.activations import limits
 from compiler.graph.builder import GraphBuilder, Norm
 from compiler.graph.ir import Cut, Heads, Shape
 from compiler.isa.spec import RopeStyle
@@ -146,8 +146,8 @@ def attention(b: GraphBuilder, x: str, layer: str, block: Attention, width: int,
     query, key, value = _query_key_value(b, x, module, block)
     if block.head_norm and not block.head_norm.rotated:
         query, key = _head_norms(b, query, key, module, block.head_norm)
-    if block.clip:
-        query, key, value = (b.act(each, clip(block.clip), module) for each in (query, key, value))
+    for limit in limits(block.clip) if block.clip else ():
+        query, key, value = (b.act(each, limit, module) for each in (query, key, value))
     if block.rope:
         row, lanes = positions.rotary[block.rope], block.rope.rotary_dim
         query = b.rope(query, row, lanes, block.style, f"{module}.{block.query}")

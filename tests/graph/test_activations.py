@@ -11,6 +11,7 @@ from compiler.graph.activations import (
     activation_table,
     clip,
     clip_width,
+    limits,
     softcap,
     swiglu,
 )
@@ -55,9 +56,17 @@ def test_a_clip_is_a_line_and_two_constants() -> None:
     assert found[-1] == found[-2] == 8.0
 
 
-def test_a_limit_of_too_many_bits_has_no_table() -> None:
+def test_a_limit_of_too_many_bits_takes_two_tables_which_are_exact() -> None:
     assert clip_width(6.0) and clip_width(0.375) and clip_width(30.0)
     assert clip_width(0.3) == 0.0
+    chosen = np.random.default_rng(0)
+    x = np.concatenate([chosen.uniform(-40, 40, 4000), chosen.normal(0, 1, 4000), [-np.inf, np.inf, 0.0]])
+    for limit in (0.3, 1.1, 17.3):
+        found = x.astype(np.float32)
+        for name in limits(limit):
+            assert not activation_table(name).problem()
+            found = activation_table(name).evaluate(found)
+        np.testing.assert_array_equal(found, np.clip(x.astype(np.float32), -np.float32(limit), np.float32(limit)))
 
 
 def test_a_cap_is_odd_and_never_exceeded() -> None:

@@ -279,6 +279,7 @@ RECIPES = (
     Recipe("qwen3-moe-window", "qwen3_moe", {"use_sliding_window": True, "sliding_window": 5}),
     Recipe("olmoe", "olmoe", {"num_experts_per_tok": 3}),
     Recipe("olmoe-normalised", "olmoe", {"norm_topk_prob": True, "num_key_value_heads": 2}),
+    Recipe("olmoe-clip-odd", "olmoe", {"clip_qkv": 0.3}),
     Recipe("olmoe-clip", "olmoe", {"clip_qkv": 0.75}),
     Recipe("gpt-oss", "gpt_oss", {"num_key_value_heads": 2}),
     Recipe("gpt-oss-limits", "gpt_oss", {"swiglu_limit": 0.25, "swiglu_alpha": 1.0, "attention_bias": False}),

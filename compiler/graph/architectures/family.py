@@ -9,7 +9,7 @@ from typing import Any
 from compiler.checkpoint.config import LAYER_LIMIT, POSITION_LIMIT, VOCAB_LIMIT, CheckpointConfig, check_divides
 from compiler.checkpoint.rope import Rope, read_rope
 from compiler.errors import UnsupportedModelError
-from compiler.graph.activations import ACTIVATIONS, clip_width
+from compiler.graph.activations import ACTIVATIONS
 from compiler.graph.blocks import Attention, FeedForward
 from compiler.graph.builder import Norm
 from compiler.graph.decoder import Decoder, Layer, build_decoder
@@ -71,17 +71,8 @@ def read_act(config: CheckpointConfig, name: str, default: str) -> str:
 
 
 def read_clip(config: CheckpointConfig, name: str = "clip_qkv", default: float = 0.0) -> float:
-    """A limit of absolute values, such as of query, key and value; 0.0 for none.
-
-    Raises:
-        UnsupportedModelError: a number of more than twelve bits, which no table holds exactly.
-    """
-    if config.fields.get(name) is None:
-        return default
-    limit = config.number(name, 1e-3, 1e4)
-    if not clip_width(limit):
-        raise UnsupportedModelError(f"config.json: {name} is {limit!r}; it must have at most twelve significant bits")
-    return limit
+    """A limit of absolute values, such as of query, key and value; 0.0 for none."""
+    return default if config.fields.get(name) is None else config.number(name, 1e-3, 1e4)
 
 
 def read_heads(

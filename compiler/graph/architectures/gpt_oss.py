@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.errors import UnsupportedModelError
+from compiler.graph.activations import clip_width
 from compiler.graph.architectures.family import (
     GROUPED,
     ROPES,
@@ -35,8 +37,12 @@ _YARN = {
 
 def gpt_oss(config: CheckpointConfig) -> Decoder:
     """A GPT-OSS without quantisation."""
-    bias = config.flag("attention_bias", True)
-    gate = ClampedSwiglu(config.number("swiglu_alpha", 0.125, 8.0, 1.702), read_clip(config, "swiglu_limit", 7.0))
+    bias, limit = config.flag("attention_bias", True), read_clip(config, "swiglu_limit", 7.0)
+    if not clip_width(limit):
+        raise UnsupportedModelError(
+            f"config.json: swiglu_limit is {limit!r}; it must have at most twelve significant bits"
+        )
+    gate = ClampedSwiglu(config.number("swiglu_alpha", 0.125, 8.0, 1.702), limit)
     experts = replace(
         read_experts(config, "intermediate_size", True),
         act=gate,

@@ -102,7 +102,6 @@ OLMOE = Architecture(
     example="allenai/OLMoE-1B-7B-0924",
     features=("mixture of experts", "norm of all query heads and of all key heads", "clip_qkv", GROUPED, ROPES),
     build=olmoe,
-    missing="clip_qkv of more than twelve significant bits",
 )
 QWEN2_MOE = Architecture(
     name="Qwen2MoeForCausalLM",

@@ -76,7 +76,6 @@ OLMO = Architecture(
     example="allenai/OLMo-1B-hf",
     features=("clip_qkv", "norms without weights", GROUPED, ROPES),
     build=olmo,
-    missing="clip_qkv of more than twelve significant bits",
 )
 OLMO2 = Architecture(
     name="Olmo2ForCausalLM",
