@@ -10,9 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from compiler.errors import UnsupportedModelError
+from compiler.checkpoint.regular_file import find_file
+from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object
+from compiler.errors import CheckpointError, UnsupportedModelError
+
+CONFIG_NAME = "config.json"
 
 LAYER_LIMIT = 1024
 WIDTH_LIMIT = 1 << 20
@@ -33,7 +38,7 @@ class CheckpointConfig:
     """
 
     fields: Mapping[str, Any]
-    file: str = "config.json"
+    file: str = CONFIG_NAME
 
     @property
     def architecture(self) -> str:
@@ -116,6 +121,18 @@ class CheckpointConfig:
 
     def _refused(self, name: str, value: object, allowed: str) -> UnsupportedModelError:
         return UnsupportedModelError(f"{self.file}: {name} is {_shown(value)}; it must be {allowed}")
+
+
+def load_config(folder: Path) -> dict[str, object]:
+    """The config.json of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or no regular file.
+    """
+    file = find_file(folder, CONFIG_NAME)
+    if file is None or file.size > MAX_JSON_BYTES:
+        raise CheckpointError(f"{folder} has no {CONFIG_NAME} of a sane size", "download the model again")
+    return parse_object(file.content(), CONFIG_NAME)
 
 
 def check_divides(config_name: str, value: int, divisor_name: str, divisor: int) -> int:

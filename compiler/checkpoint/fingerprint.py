@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from compiler.checkpoint.config import load_config
 from compiler.checkpoint.converted import MODEL_NAME, SourceFile, fingerprint_of, load_converted
 from compiler.checkpoint.regular_file import RegularFile, find_file
 from compiler.checkpoint.shards import find_shards
-from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object
+from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES
 from compiler.errors import ArtifactError, CheckpointError, HyperDexError
 from compiler.header import HEADER_BYTES, Payload, check_header
 from compiler.publish import publish_file
@@ -32,7 +33,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
     Raises:
         CheckpointError: no weights, or files are missing or damaged.
     """
-    return fingerprint_of(_source_files(folder), _config(folder))
+    return fingerprint_of(_source_files(folder), load_config(folder))
 
 
 def is_up_to_date(folder: Path) -> tuple[bool, str]:
@@ -46,7 +47,7 @@ def is_up_to_date(folder: Path) -> tuple[bool, str]:
         if model is None:
             return False, "not converted yet"
         check_model_file(folder, model.file_bytes, model.flags)
-        files, config = _source_files(folder), _config(folder)
+        files, config = _source_files(folder), load_config(folder)
     except HyperDexError as error:
         return False, str(error)
     if fingerprint_of(files, config) == model.fingerprint:
@@ -114,10 +115,3 @@ def _known_hashes(folder: Path) -> Mapping[tuple[str, int, int], str]:
         }
     except (ArtifactError, CheckpointError):
         return {}
-
-
-def _config(folder: Path) -> dict[str, object]:
-    file = find_file(folder, "config.json")
-    if file is None or file.size > MAX_JSON_BYTES:
-        raise CheckpointError(f"{folder} has no config.json of a sane size", "download the model again")
-    return parse_object(file.content(), "config.json")

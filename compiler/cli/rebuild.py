@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -40,15 +39,14 @@ def stored_config(folder: ModelFolder, manifest: Manifest) -> Mapping[str, Any]:
     """The config a build was planned from, which says of a tied head what the checkpoint holds.
 
     Raises:
-        ArtifactError: config.json cannot be read.
+        CheckpointError: config.json cannot be read.
+        ArtifactError: the converted checkpoint is damaged.
     """
+    from compiler.checkpoint.config import load_config
     from compiler.checkpoint.converted import load_converted
     from compiler.graph.tensors import config_as_stored
 
-    try:
-        config: Mapping[str, Any] = json.loads((folder.ckpt / "config.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder.ckpt}/config.json cannot be read: {error}", "compile the model again") from None
+    config = load_config(folder.ckpt)
     model = load_converted(folder.ckpt)
     return config if model is None else config_as_stored(config, graph_of(config, manifest).graph, model)
 

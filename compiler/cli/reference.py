@@ -11,12 +11,7 @@ in the last place of the largest element, is allowed. More is allowed to a 16-bi
 build whose instructions are all right: weights can magnify a rounding, and where
 two experts are nearly tied it chooses the other.
 
-Instruction by instruction: each op of the graph is evaluated on what the build
-itself made of its inputs, in the build's dtype, so errors do not add up and the
-first result that is not the op's is the one that went wrong. One unit in the
-last place is allowed for another order of addition, more behind a softmax,
-whose exponent magnifies it. Heads are compared together, once their attention
-is done.
+Instruction by instruction: see `cli.stepped`.
 
 Tensors are read when they are used; only transformers holds the whole model.
 """
@@ -24,12 +19,12 @@ Tensors are read when they are used; only transformers holds the whole model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compiler.checkpoint.config import load_config
 from compiler.cli.rebuild import graph_of, stored_config
+from compiler.cli.stepped import Comparison, SteppedRun
 from compiler.errors import ArtifactError, HyperDexError, UsageError
 from compiler.sanitize import one_line
 
@@ -39,64 +34,16 @@ if TYPE_CHECKING:
 
     from compiler.artifacts.reader import Build
     from compiler.dtypes import DType
-    from compiler.graph.ir import Graph, Node
+    from compiler.graph.ir import Graph
     from compiler.graph.reference import ReferenceExecutor
     from compiler.workspace import ModelFolder
 
     Vector = NDArray[np.float32]
 
 PROMPT_TOKENS = 6
-SAFETY = 4.0
-"""Of what independent roundings would add up to; random weights magnify them, up to 2.2 times in a hundred models."""
-
-HALF_ULP = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-18}
-"""Relative; float32 products are added in another order by each machine, so some bits more."""
-
-UNITS_ALLOWED = 2.5
-"""Of half a unit in the last place, between an op and the instruction that computes it from the same inputs."""
-
-UNITS_OF_ATTENTION = 32.0
-"""The same behind scores and softmax: a last place of a score of some tens is a percent of its exponential."""
-
-ORDER = 2.0**-21
-"""Another order of addition in float32, relative to the product of the lengths of row and vector."""
 
 SAME_VALUE = 2.0**-10
 """Largest relative difference of two float32 computations that are taken for the same value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One compared vector.
-
-    Attributes:
-        what: the layer, or the instruction with its source.
-        difference: largest, absolute.
-        tolerance: what is allowed.
-        pc: the instruction, -1 for a layer.
-        magnified: whether roundings alone explain a larger difference, because every instruction is right.
-    """
-
-    what: str
-    difference: float
-    tolerance: float
-    pc: int = -1
-    magnified: bool = False
-
-    @property
-    def passed(self) -> bool:
-        """Whether the difference is within the tolerance, or explained; NaN is neither."""
-        return self.difference <= self.tolerance or (self.magnified and math.isfinite(self.difference))
-
-    @property
-    def numbers(self) -> str:
-        """Difference and tolerance for people."""
-        if self.passed and self.difference > self.tolerance:
-            return (
-                f"differs by {self.difference:.2g}, more than roundings usually add up to ({self.tolerance:.2g}); "
-                "each instruction is right, so the model magnifies them or a near tie chose another expert"
-            )
-        return f"differs by {self.difference:.2g}, allowed is {self.tolerance:.2g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +91,7 @@ def compare_with_transformers(folder: ModelFolder, name: str) -> Outcome:
     ideal = _executor(folder, graph, build, FLOAT32)
     for position, token in enumerate(prompt):
         ideal.step(token, position)
-    run = _Run(build, graph, _executor(folder, graph, build, build.manifest.dtype), prompt)
+    run = SteppedRun(build, graph, _executor(folder, graph, build, build.manifest.dtype), prompt)
     run.execute()
     return Outcome(tuple(_layers(folder, ideal, run, prompt)), run.diverged, run.results)
 
@@ -188,153 +135,15 @@ def _executor(folder: ModelFolder, graph: Graph, build: Build, dtype: DType) -> 
     return ReferenceExecutor(graph, load, dtype, build.manifest.max_length, keep=False)
 
 
-class _Run:
-    """The build, stepped through beside the reference executor."""
-
-    def __init__(self, build: Build, graph: Graph, executor: ReferenceExecutor, prompt: list[int]) -> None:
-        from compiler.emulator.machine import Machine
-        from compiler.emulator.session import Session
-
-        self.machine = Machine(build, fast=False)
-        self.values: dict[str, Vector] = {}
-        self.diverged: Comparison | None = None
-        self.results = 0
-        self._executor = executor
-        self._build = build
-        self._graph = graph
-        self._prompt = prompt
-        self._writers: dict[str, int] = {}
-        self._pieces: dict[str, dict[int, list[Vector]]] = {}
-        self._depths: list[int] = []
-        depth = 0
-        for node in graph.nodes:
-            depth = max(depth, node.source.layer + 1)
-            self._depths.append(depth)
-        Session(self.machine).start(prompt, 1, stop_ids=())
-
-    def execute(self) -> None:
-        """To the end of the prompt and its first new token."""
-        loop = self._build.debug.labels.get("loop", -1)
-        position = -1
-        while not self.machine.halted:
-            pc = self.machine.pc
-            if pc == loop:
-                self._hold_against_the_graph(position)
-                position += 1
-                if position == len(self._prompt):
-                    return
-            self.machine.step()
-            self._collect(pc)
-        self._hold_against_the_graph(position)
-
-    def tolerance(self, node: int, reference: Vector) -> float:
-        """For a value of graph node `node`."""
-        import numpy as np
-
-        roundings = 4 + 14 * self._depths[node]
-        unit = HALF_ULP[self._build.manifest.dtype.name] * float(np.abs(reference).max(initial=0.0))
-        return SAFETY * math.sqrt(roundings) * unit
-
-    def _collect(self, pc: int) -> None:
-        """Remember the results of an instruction by the values of the graph they belong to."""
-        nodes = self._build.debug.instruction_nodes
-        if not nodes or nodes[pc] < 0:
-            return
-        instr = self.machine.program[pc]
-        for name, begin, parts in self._written(pc):
-            is_copy = instr.mnemonic in ("wr.key", "wr.value", "rx")
-            if is_copy:  # the value as a whole: what the pieces of the devices become
-                self._pieces[name] = {}
-                self._writers.setdefault(name, pc)
-            else:
-                self._writers[name] = pc
-            self._pieces.setdefault(name, {})[begin] = parts
-
-    def _hold_against_the_graph(self, position: int) -> None:
-        """Evaluate every op of the token on the machine's own values, and compare what came of them."""
-        if position < 0:
-            return
-        trace: dict[str, Vector] = {}
-        for node in self._graph.nodes:
-            if node.op == "sample":
-                break
-            inputs = [trace[name] for name in node.inputs]
-            expected = self._executor.evaluate(node, inputs, self._prompt[position], position)
-            for name, reference in zip(node.outputs, expected, strict=True):
-                found = _whole(self._pieces.get(name, {}), reference.size)
-                trace[name] = reference if found is None else found.reshape(reference.shape)
-                if found is not None:
-                    self.values[name] = found
-                    self.results += 1
-                    self._compare(node, name, position, found, reference.reshape(-1), inputs)
-        self._pieces = {}
-        self._writers = {}
-
-    def _compare(
-        self, node: Node, name: str, position: int, found: Vector, reference: Vector, inputs: list[Vector]
-    ) -> None:
-        import numpy as np
-
-        difference = float(np.abs(found - reference).max())
-        units = UNITS_OF_ATTENTION if node.op == "attend" else UNITS_ALLOWED
-        tolerance = units * HALF_ULP[self._build.manifest.dtype.name] * float(np.abs(reference).max(initial=0.0))
-        if node.op in ("linear", "expert") and self.diverged is None and not difference <= tolerance:
-            role = "weight" if node.op == "linear" else f"expert.{int(inputs[1][node.integer('place')])}"
-            rows = np.linalg.norm(self._executor.parameter(node.parameter(role)), axis=1)
-            tolerance += ORDER * float(rows.max()) * float(np.linalg.norm(inputs[0]))
-        if self.diverged is None and not difference <= tolerance:
-            pc = self._writers[name]
-            source = self._build.debug.node_of(pc)
-            what = f"pc {pc}: {self.machine.disassemble(pc)} from {source} at token {position}"
-            self.diverged = Comparison(what, difference, tolerance, pc)
-
-    def _written(self, pc: int) -> list[tuple[str, int, list[Vector]]]:
-        """Names of the values an instruction wrote to, where, and each device's part."""
-        from compiler.emulator.accesses import spans
-
-        state, instr = self.machine.state, self.machine.program[pc]
-        node = self._graph.nodes[self._build.debug.instruction_nodes[pc]]
-        if instr.mnemonic == "mm" and instr.integer("out"):
-            self._writers[node.outputs[0]] = pc
-            return []
-        if instr.mnemonic in ("wr.key", "wr.value"):
-            cache = state.memory.cache(state.memory.place(instr.integer("hbm")).region.name)
-            at = state.registers[instr.integer("at")]
-            return [(node.inputs[0], 0, [cache.token(device, at) for device in range(len(state.lmu))])]
-        found = []
-        for span in spans(instr):
-            if span.written and not span.register:
-                name = node.outputs[1 if span.operand == "sum" else 0]
-                parts = [lmu[span.begin : span.begin + span.count].copy() for lmu in state.lmu]
-                found.append((name, span.begin, parts))
-        return found
-
-
-def _whole(pieces: Mapping[int, list[Vector]], size: int) -> Vector | None:
-    """The value whose pieces lie behind one another on each device; None when they hold copies of heads, or gaps."""
-    import numpy as np
-
-    begins = sorted(pieces)
-    if not begins or any(first + len(pieces[first][0]) != second for first, second in pairwise(begins)):
-        return None
-    parts = [np.concatenate([pieces[begin][device] for begin in begins]) for device in range(len(pieces[begins[0]]))]
-    length = parts[0].shape[0]
-    if length >= size:
-        return parts[0][:size]
-    if not 0 <= length * len(parts) - size < length:
-        return None
-    return np.concatenate(parts)[:size]
-
-
-def _layers(folder: ModelFolder, ideal: ReferenceExecutor, run: _Run, prompt: list[int]) -> list[Comparison]:
+def _layers(folder: ModelFolder, ideal: ReferenceExecutor, run: SteppedRun, prompt: list[int]) -> list[Comparison]:
     """The last token's hidden state after every layer, and the logits."""
     import numpy as np
 
     states, logits = _transformers(folder, prompt)
     trace = {name: value.reshape(-1) for name, value in ideal.trace.items()}
-    nodes = {name: index for index, node in enumerate(run._graph.nodes) for name in node.outputs}
+    nodes = {name: index for index, node in enumerate(run.graph.nodes) for name in node.outputs}
     found = []
-    rounding_alone = run.diverged is None and run._build.manifest.dtype.name != "float32"
+    rounding_alone = run.diverged is None and run.build.manifest.dtype.name != "float32"
     named = [*((f"layer {index}", state) for index, state in enumerate(states[1:])), ("logits", logits)]
     for what, expected in named:
         candidates = [name for name, value in trace.items() if value.shape == expected.shape and name in run.values]
@@ -349,16 +158,6 @@ def _layers(folder: ModelFolder, ideal: ReferenceExecutor, run: _Run, prompt: li
     return found
 
 
-def _config(folder: ModelFolder) -> dict[str, Any]:
-    import json
-
-    try:
-        loaded = json.loads((folder.ckpt / "config.json").read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder.ckpt}/config.json cannot be read: {error}", "compile the model again") from None
-    return loaded if isinstance(loaded, dict) else {}
-
-
 def _transformers(folder: ModelFolder, prompt: list[int]) -> tuple[list[Vector], Vector]:
     """Hidden states (embedding first) and logits of the last token, float32."""
     import torch
@@ -367,7 +166,7 @@ def _transformers(folder: ModelFolder, prompt: list[int]) -> tuple[list[Vector],
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    config = _config(folder)
+    config = load_config(folder.ckpt)
     wrapped = isinstance(config.get("text_config"), dict) and "vision_config" in config
     kind = AutoModelForImageTextToText if wrapped else AutoModelForCausalLM
     # eager is the plain one, but that of Falcon adds linear biases twice

@@ -5,7 +5,6 @@ Every check runs, whatever the one before found; each is one line on stdout.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -114,19 +113,18 @@ def _memory_map(folder: ModelFolder, build: Build) -> str:
 
     Raises:
         VerificationError: naming the region and the rule.
+        CheckpointError: the config is damaged.
     """
-    from compiler.checkpoint.config import CheckpointConfig
+    from compiler.checkpoint.config import CONFIG_NAME, CheckpointConfig, load_config
     from compiler.checkpoint.converted import load_converted
     from compiler.graph.architectures import build_graph
     from compiler.graph.tensors import config_as_stored
     from compiler.mapping.verify import verify_map
 
     count = f"{len(build.memory_map.regions)} regions"
-    path = folder.ckpt / "config.json"
-    try:
-        config = CheckpointConfig(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        return f"{count}, disjoint and inside the device; not compared with the model, {path.name} is gone"
+    if not (folder.ckpt / CONFIG_NAME).exists():
+        return f"{count}, disjoint and inside the device; not compared with the model, {CONFIG_NAME} is gone"
+    config = CheckpointConfig(load_config(folder.ckpt))
     graph, model = build_graph(config), load_converted(folder.ckpt)
     if model is not None:
         graph = build_graph(CheckpointConfig(config_as_stored(config.fields, graph, model)))

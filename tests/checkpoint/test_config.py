@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checkpoint.config import CheckpointConfig
-from compiler.errors import UnsupportedModelError
+from compiler.checkpoint.config import CheckpointConfig, load_config
+from compiler.errors import CheckpointError, UnsupportedModelError
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.text(max_size=3), SCALARS, max_size=3))
@@ -77,3 +78,15 @@ def test_a_missing_field_is_its_default_or_named() -> None:
     assert read(None).integer("field", default=7) == 7
     with pytest.raises(UnsupportedModelError, match="field is missing"):
         read(None).integer("field")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"a": NaN}', b'{"a": 1, "a": 2}', b"\xff", b"[" * 100_000])
+def test_a_config_that_is_no_object_is_damage(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"^config\.json "):
+        load_config(tmp_path)
+
+
+def test_a_folder_without_a_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=tmp_path.name):
+        load_config(tmp_path)

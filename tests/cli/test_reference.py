@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from compiler.artifacts.reader import open_build
-from compiler.cli.reference import Comparison, compare_with_transformers, reference_checks
+from compiler.cli.reference import compare_with_transformers, reference_checks
+from compiler.cli.stepped import Comparison
 from compiler.cli.verify import verify_build
 from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.header import HEADER_BYTES

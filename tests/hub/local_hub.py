@@ -74,8 +74,7 @@ class LocalHub:
         self.seen: list[Seen] = []
         self.edit_listing: Callable[[dict[str, object]], object] = lambda listing: listing
         self.stopping = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _route_to(self))
-        self.server.daemon_threads = True
+        self.server = _Server(self)
 
     @property
     def endpoint(self) -> str:
@@ -134,109 +133,120 @@ def _sibling(name: str, content: bytes) -> dict[str, object]:
     return sibling
 
 
-def _route_to(hub: LocalHub) -> type[BaseHTTPRequestHandler]:
-    class Answer(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            """Stay silent."""
+class _Server(ThreadingHTTPServer):
+    """Answers for a hub."""
 
-        def do_HEAD(self) -> None:
-            """The headers of a file: its size, and its hash as the etag."""
-            path = unquote(urlsplit(self.path).path)
-            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            hub.seen.append(Seen(path, token, ""))
-            model_id, _, rest = path.removeprefix("/").partition("/resolve/")
-            revision, _, name = rest.partition("/")
-            if self.known(model_id, revision, token) and name in hub.files[model_id]:
-                content = hub.files[model_id][name]
-                sibling = _sibling(name, content)
-                large = name.endswith(LARGE_SUFFIXES)
-                etag = hashlib.sha256(content).hexdigest() if large else sibling["blobId"]
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", f'"{etag}"')
-                self.send_header("X-Repo-Commit", hub.commits[model_id])
-                self.end_headers()
+    daemon_threads = True
 
-        def do_GET(self) -> None:
-            path = unquote(urlsplit(self.path).path)
-            token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            hub.seen.append(Seen(path, token, self.headers.get("Range") or ""))
-            fault = hub.take_fault(path) or Fault("")
-            if fault.hang:
-                hub.stopping.wait(20)
-            elif fault.status:
-                self.refuse(fault.status, fault.headers)
-            elif path == "/api/models":
-                self.answer_json(hub.search(parse_qs(urlsplit(self.path).query)))
-            elif path.startswith("/api/models/"):
-                self.answer_listing(path.removeprefix("/api/models/"), token)
-            elif "/resolve/" in path:
-                self.answer_file(path, token, fault)
-            else:
-                self.refuse(404, {})
+    def __init__(self, hub: LocalHub) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.hub = hub
 
-        def refuse(self, status: int, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
 
-        def known(self, model_id: str, revision: str, token: str) -> bool:
-            if model_id not in hub.files or (model_id in hub.private and not token):
-                self.refuse(401 if not token else 404, {"X-Error-Code": "RepoNotFound"})
-            elif revision not in ("main", hub.commits[model_id]):
-                self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
-            else:
-                return True
-            return False
+class _Answer(BaseHTTPRequestHandler):
+    """One request."""
 
-        def answer_listing(self, rest: str, token: str) -> None:
-            model_id, _, revision = rest.partition("/revision/")
-            if self.known(model_id, revision or "main", token):
-                self.answer_json(hub.listing(model_id))
+    server: _Server
 
-        def answer_json(self, content: object) -> None:
-            body = json.dumps(content).encode()
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay silent."""
+
+    def do_HEAD(self) -> None:
+        """The headers of a file: its size, and its hash as the etag."""
+        path = unquote(urlsplit(self.path).path)
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        self.server.hub.seen.append(Seen(path, token, ""))
+        model_id, _, rest = path.removeprefix("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        if self.known(model_id, revision, token) and name in self.server.hub.files[model_id]:
+            content = self.server.hub.files[model_id][name]
+            sibling = _sibling(name, content)
+            large = name.endswith(LARGE_SUFFIXES)
+            etag = hashlib.sha256(content).hexdigest() if large else sibling["blobId"]
             self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("X-Repo-Commit", self.server.hub.commits[model_id])
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # a search may be cancelled
-                self.wfile.write(body)
 
-        def answer_file(self, path: str, token: str, fault: Fault) -> None:
-            model_id, _, rest = path[1:].partition("/resolve/")
-            revision, _, name = rest.partition("/")
-            if not self.known(model_id, revision, token):
-                return
-            if name not in hub.files[model_id]:
-                self.refuse(404, {"X-Error-Code": "EntryNotFound"})
-                return
-            content = hub.files[model_id][name]
-            begin = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-            begin = 0 if fault.ignore_range else begin
-            self.send_body(content, begin, fault)
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        self.server.hub.seen.append(Seen(path, token, self.headers.get("Range") or ""))
+        fault = self.server.hub.take_fault(path) or Fault("")
+        if fault.hang:
+            self.server.hub.stopping.wait(20)
+        elif fault.status:
+            self.refuse(fault.status, fault.headers)
+        elif path == "/api/models":
+            self.answer_json(self.server.hub.search(parse_qs(urlsplit(self.path).query)))
+        elif path.startswith("/api/models/"):
+            self.answer_listing(path.removeprefix("/api/models/"), token)
+        elif "/resolve/" in path:
+            self.answer_file(path, token, fault)
+        else:
+            self.refuse(404, {})
 
-        def send_body(self, content: bytes, begin: int, fault: Fault) -> None:
-            body = bytearray(content[begin:])
-            if fault.flip >= begin:
-                body[fault.flip - begin] ^= 1
-            self.send_response(206 if begin else 200)
-            if begin:
-                self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
-            for name, value in fault.headers.items():
-                self.send_header(name, value)
-            if not fault.extra_bytes:
-                self.send_header("Content-Length", str(len(body) + fault.extra_length))
-            self.end_headers()
-            kept = max(fault.reset_after, fault.cut_after)
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(bytes(body) + fault.extra_bytes if kept < 0 else bytes(body[:kept]))
-            if fault.reset_after >= 0:
-                self.wfile.flush()
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
-            self.close_connection = True
+    def refuse(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
-    return Answer
+    def known(self, model_id: str, revision: str, token: str) -> bool:
+        if model_id not in self.server.hub.files or (model_id in self.server.hub.private and not token):
+            self.refuse(401 if not token else 404, {"X-Error-Code": "RepoNotFound"})
+        elif revision not in ("main", self.server.hub.commits[model_id]):
+            self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
+        else:
+            return True
+        return False
+
+    def answer_listing(self, rest: str, token: str) -> None:
+        model_id, _, revision = rest.partition("/revision/")
+        if self.known(model_id, revision or "main", token):
+            self.answer_json(self.server.hub.listing(model_id))
+
+    def answer_json(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # a search may be cancelled
+            self.wfile.write(body)
+
+    def answer_file(self, path: str, token: str, fault: Fault) -> None:
+        model_id, _, rest = path[1:].partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        if not self.known(model_id, revision, token):
+            return
+        if name not in self.server.hub.files[model_id]:
+            self.refuse(404, {"X-Error-Code": "EntryNotFound"})
+            return
+        content = self.server.hub.files[model_id][name]
+        begin = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        begin = 0 if fault.ignore_range else begin
+        self.send_body(content, begin, fault)
+
+    def send_body(self, content: bytes, begin: int, fault: Fault) -> None:
+        body = bytearray(content[begin:])
+        if fault.flip >= begin:
+            body[fault.flip - begin] ^= 1
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        for name, value in fault.headers.items():
+            self.send_header(name, value)
+        if not fault.extra_bytes:
+            self.send_header("Content-Length", str(len(body) + fault.extra_length))
+        self.end_headers()
+        kept = max(fault.reset_after, fault.cut_after)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(bytes(body) + fault.extra_bytes if kept < 0 else bytes(body[:kept]))
+        if fault.reset_after >= 0:
+            self.wfile.flush()
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
