@@ -27,15 +27,16 @@ class HyperDexError(Exception):
     Args:
         message: what went wrong and where.
         advice: what the user can do about it, appended after a semicolon.
+
+    Attributes:
+        problem: the message without the advice, for whoever follows it already.
     """
 
     exit_code = 70
 
     def __init__(self, message: str, advice: str = "") -> None:
-        text = one_line(message)
-        if advice:
-            text = f"{text}; {one_line(advice)}"
-        super().__init__(text)
+        self.problem = one_line(message)
+        super().__init__(f"{self.problem}; {one_line(advice)}" if advice else self.problem)
 
 
 class UsageError(HyperDexError):

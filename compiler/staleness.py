@@ -56,7 +56,7 @@ def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
             return ReadJson({}, f"{path.name} is larger than {bytes_text(limit)}")
         loaded = json.loads(file.content().decode("utf-8"))
     except CheckpointError as error:
-        return ReadJson({}, str(error))
+        return ReadJson({}, error.problem)
     except (ValueError, RecursionError) as error:
         return ReadJson({}, f"{path.name} is not valid JSON ({one_line(str(error), 80)})")
     return ReadJson(loaded) if isinstance(loaded, dict) else ReadJson({}, f"{path.name} is not a JSON object")
@@ -69,7 +69,7 @@ def read_manifest(folder: Path, kind: str) -> tuple[Manifest | None, str]:
     try:
         return files.read_manifest(folder, kind), ""
     except HyperDexError as error:
-        return None, str(error)
+        return None, error.problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _changed_source(folder: ModelFolder, inst: Manifest) -> str:
     try:
         found = {(file.name, file.size, file.sha256) for file in hash_small_files(folder.ckpt)}
     except HyperDexError as error:
-        return str(error)
+        return error.problem
     differ = {name for name, *_ in found ^ {(file.name, file.size, file.sha256) for file in inst.sources}}
     if not differ:
         return ""
@@ -136,7 +136,7 @@ def _stale_checkpoint(folder: ModelFolder, converted: ReadJson) -> str:
             return f"{MODEL_NAME} is gone"
         return _changed_config(folder, converted) or _changed_file(folder, converted)
     except CheckpointError as error:
-        return str(error)
+        return error.problem
 
 
 def _changed_config(folder: ModelFolder, converted: ReadJson) -> str:

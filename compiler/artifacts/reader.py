@@ -186,7 +186,7 @@ def _param_header(header: bytes, where: str) -> int:
     try:
         return check_header(header, Payload.PARAM, where)
     except ArtifactError as error:
-        raise ArtifactError(str(error).removesuffix("; compile again"), REPEAT) from None
+        raise ArtifactError(error.problem, REPEAT) from None
 
 
 def _check_pair(param: Manifest, inst: Manifest) -> None:

@@ -40,7 +40,7 @@ def reason_to_build(folder: Path, wanted: Manifest) -> str:
     try:
         found = read_manifest(folder, wanted.kind)
     except ArtifactError as error:
-        return str(error)
+        return error.problem
     if found.fingerprint != wanted.fingerprint:
         changed = [name.replace("_", " ") for name in _TOLD if getattr(found, name) != getattr(wanted, name)]
         changed += sorted({entry.name for entry in {*found.sources} ^ {*wanted.sources}})
@@ -63,7 +63,7 @@ def _damage(folder: Path, manifest: Manifest) -> str:
             if entry.name in small and file.sha256() != entry.sha256:
                 return f"{entry.name} is not what was written"
         except (ArtifactError, CheckpointError) as error:
-            return str(error)
+            return error.problem
     return ""
 
 

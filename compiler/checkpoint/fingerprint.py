@@ -49,7 +49,7 @@ def is_up_to_date(folder: Path) -> tuple[bool, str]:
         check_model_file(folder, model.file_bytes, model.flags)
         files, config = _source_files(folder), load_config(folder)
     except HyperDexError as error:
-        return False, str(error)
+        return False, error.problem
     if fingerprint_of(files, config) == model.fingerprint:
         return True, "up to date"
     before = {file.name: file.sha256 for file in model.files}

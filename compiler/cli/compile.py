@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from compiler.cli import candidates
 from compiler.cli.options import (
     chosen_options,
     dtype_option,
@@ -66,6 +67,7 @@ from compiler.cli.selection import open_workspace, place_demo
     "without",
     multiple=True,
     metavar="NAME",
+    shell_complete=candidates.passes,
     help="Leave out one pass, e.g. overlap; may be given several times.",
 )
 @event_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compiler.cli import candidates
 from compiler.cli.answer import answer, json_option
 from compiler.cli.comparison import BuildFacts, Comparison, RegionMove, compare, facts_of
 from compiler.cli.options import examples, model_argument, prefix_option
@@ -36,8 +37,8 @@ _LEAST_MS = 0.00005
     ),
 )
 @model_argument
-@click.argument("build_a", metavar="BUILD_A")
-@click.argument("build_b", metavar="[BUILD_B]", required=False)
+@click.argument("build_a", metavar="BUILD_A", shell_complete=candidates.builds)
+@click.argument("build_b", metavar="[BUILD_B]", required=False, shell_complete=candidates.builds)
 @prefix_option
 @click.option(
     "--tokens",

@@ -40,8 +40,14 @@ COMMANDS: dict[str, str] = {
     "delete": "Delete builds; the checkpoint stays.",
     "diff": "What two builds of a model differ in.",
     "doctor": "What this machine has: versions, space, cards, hub.",
+    "completion": "What makes a shell complete commands and models.",
+    "help": "The help of a command.",
 }
 """Name and summary of every command; its module has the same name and defines `command`."""
+
+
+COMPLETE = "_HYPERDEX_COMPLETE"
+"""Where a shell that completes says what it wants of click."""
 
 
 class ReaderGone(Exception):
@@ -66,11 +72,8 @@ class LazyGroup(click.Group):
         Raises:
             UsageError: there is no such command.
         """
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            raise UsageError(
-                f"there is no command {one_line(name, 60)!r}", did_you_mean(name, COMMANDS) or "see hyperdex --help"
-            )
+        if not args[0].startswith("-") and not ctx.resilient_parsing:
+            find_command(args[0])
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,16 +91,26 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command called `cmd_name`; None when there is none."""
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(f"compiler.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
+        return find_command(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def find_command(name: str) -> click.Command:
+    """Import the command called `name`.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    if name not in COMMANDS:
+        advice = did_you_mean(name, COMMANDS) or "see hyperdex --help"
+        raise UsageError(f"there is no command {one_line(name, 60)!r}", advice)
+    command = importlib.import_module(f"compiler.cli.{name}").command
+    assert isinstance(command, click.Command)
+    return command
 
 
 @contextlib.contextmanager
@@ -144,7 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run_command() -> int:
-        outcome = group.main(args=arguments, prog_name="hyperdex", standalone_mode=False)
+        try:
+            outcome = group.main(args=arguments, prog_name="hyperdex", standalone_mode=False)
+        except Signalled:
+            raise
+        except SystemExit as answered:
+            if COMPLETE not in os.environ:
+                raise
+            outcome = answered.code  # so click ends what it said to a shell that completes
         return outcome if isinstance(outcome, int) else 0
 
     return guarded(run_command)

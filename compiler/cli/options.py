@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from compiler.cli import candidates
 from compiler.cli.output import OutputFile
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
@@ -58,6 +59,7 @@ def target_option(command: Command) -> Command:
         show_default=True,
         metavar="T",
         callback=known,
+        shell_complete=candidates.targets,
         help="u55c, lpu-819, lpu-1640 or lpu-3280.",
     )(command)
 
@@ -69,6 +71,7 @@ def dtype_option(command: Command) -> Command:
         default="float16",
         show_default=True,
         metavar="D",
+        shell_complete=candidates.dtypes,
         help="Element type: float16 (the hardware's), bfloat16 or float32.",
     )(command)
 
@@ -79,6 +82,7 @@ def topology_option(command: Command) -> Command:
         "--topology",
         default="",
         metavar="W",
+        shell_complete=candidates.topologies,
         help="How the devices are wired: ring, 2-lines or 4-lines.  [default: the target's own]",
     )(command)
 
@@ -104,12 +108,17 @@ def event_options(command: Command) -> Command:
 
 def build_option(command: Command) -> Command:
     """Add `--build`, which may be left out when there is only one."""
-    return click.option("--build", metavar="B", help="Build, e.g. u55c-2x.  [default: the only one]")(command)
+    return click.option(
+        "--build",
+        metavar="B",
+        shell_complete=candidates.builds,
+        help="Build, e.g. u55c-2x.  [default: the only one]",
+    )(command)
 
 
 def model_argument(command: Command) -> Command:
     """Add the argument MODEL_ID."""
-    return click.argument("model_id", metavar="MODEL_ID")(command)
+    return click.argument("model_id", metavar="MODEL_ID", shell_complete=candidates.models)(command)
 
 
 def examples(*lines: str) -> str:

@@ -60,6 +60,17 @@ def test_a_missing_or_cut_file_is_named(folders: Folders) -> None:
             path.write_bytes(original)
 
 
+def test_who_compiles_already_is_not_told_to(folders: Folders) -> None:
+    for folder in folders:
+        asked = wanted(folder)
+        small = [path for path in folder.iterdir() if not path.name.startswith("param_")]
+        for path in sorted(small, key=lambda path: path.name == "manifest.json"):
+            path.unlink()
+            path.write_text("{")
+            reason = reason_to_build(folder, asked)
+            assert reason and "compile" not in reason and ";" not in reason
+
+
 def test_a_manifest_edited_in_place_is_noticed(folders: Folders) -> None:
     asked, path = wanted(folders[1]), folders[1] / "manifest.json"
     sound = json.loads(path.read_text())

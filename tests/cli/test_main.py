@@ -172,3 +172,18 @@ def test_a_wrong_target_is_refused_before_any_work(
     assert ("hyperdex estimate" in told.err) == target.endswith(".toml")
     assert told.out == ""
     assert "\x1b" not in told.err
+
+
+def test_ctrl_c_while_the_program_is_still_loading_is_one_line() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupter:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'compiler.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupter())\n"
+        "from compiler.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "hyperdex: error: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -32,11 +33,9 @@ def test_every_command_has_examples_and_each_is_a_legal_command_line(
     lines = _examples(name)
     assert lines
     for line in lines:
-        own = [part for part in line.split("|") if f"hyperdex {name}" in part]
-        assert own, line
-        words = [word.partition(">")[0] for word in shlex.split(own[0]) if word]
-        words = words[: words.index("")] if "" in words else words  # what is redirected ends the command
-        with _command(name).make_context(name, words[2:]):
+        own = re.search(rf"\bhyperdex {name}(?= |\)|$)([^|>)]*)", line)  # a pipe, a redirection or a bracket ends it
+        assert own is not None, line
+        with _command(name).make_context(name, shlex.split(own[1])):
             pass
 
 
@@ -52,7 +51,7 @@ def test_every_option_says_what_it_does(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["compil"], "there is no command 'compil'; did you mean compile?"),
+        (["compil"], "there is no command 'compil'; did you mean compile"),
         (["xyzzy"], "there is no command 'xyzzy'; see hyperdex --help"),
         (
             ["--prefix", "x", "models"],
