@@ -58,7 +58,7 @@ def test_the_sessions_of_the_readme_are_what_is_printed(demo: Path, capsys: pyte
 
 
 def same_shape(shown: object, found: object, where: str) -> None:
-    """Hold documented fields to those that came: same names, same types, `...` for any name, the last element for the rest."""
+    """Hold shown fields to those that came: names and types; `...` is any name, the last element all the rest."""
     if isinstance(shown, dict):
         assert isinstance(found, dict), where
         if set(shown) == {"..."}:
