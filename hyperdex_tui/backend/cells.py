@@ -12,7 +12,7 @@ from compiler.artifacts.manifest import param_file
 from compiler.dtypes import DType
 from compiler.errors import ArtifactError
 from compiler.header import HEADER_BYTES, Payload, check_header
-from compiler.memory_map import CHANNELS, Element, MemoryMap, Place, Region
+from compiler.memory_map import BURST_BYTES, CHANNELS, Element, MemoryMap, Place, Region
 from compiler.strict_json import RECOMPILE
 
 
@@ -87,6 +87,14 @@ def spot_at(region: Region, dtype: DType, device: int, channel: int, address: in
 def element_bytes(region: Region, dtype: DType) -> int:
     """Bytes of one element of a region; the host buffer is shown in 32-bit words."""
     return 4 if region.layout == "host" else dtype.itemsize
+
+
+def tile_bytes(region: Region, dtype: DType) -> int:
+    """Bytes that a channel holds of a tile: of 32 rows, of a row of an embedding, of a burst of the host buffer."""
+    if region.layout == "host":
+        return BURST_BYTES
+    elements = region.stride if region.layout == "rows" else -(-region.cols // CHANNELS)
+    return max(1, elements) * element_bytes(region, dtype)
 
 
 def place_of_source(region: Region, dtype: DType, row: int, col: int, device: int = 0) -> tuple[int, Place] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,33 @@ LETTERS: dict[str, str] = {
 SORTS = ("address", "size", "name")
 
 
-@dataclass(frozen=True, slots=True)
-class KindTotal:
-    """All regions of one kind; bytes of one device."""
+OUTSIDE = "outside layers"
+"""Key of what belongs to no decoder layer."""
 
-    kind: str
+Key = Callable[[Region], str]
+"""What a region is counted and coloured under."""
+
+
+def kind_key(region: Region) -> str:
+    """By kind."""
+    return region.kind
+
+
+def layer_key(region: Region) -> str:
+    """By decoder layer."""
+    return f"layer {region.source.layer}" if region.source.layer >= 0 else OUTSIDE
+
+
+def letter_of(key: str) -> str:
+    """One character that tells a key from its neighbours without colour."""
+    return LETTERS.get(key) or ("-" if key == OUTSIDE else key[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All regions of one key; bytes of one device."""
+
+    key: str
     count: int
     bytes: int
 
@@ -55,14 +77,17 @@ def device_bytes(memory_map: MemoryMap, region: Region) -> int:
     return (region.end - region.begin) * memory_map.channels
 
 
-def totals(memory_map: MemoryMap) -> tuple[KindTotal, ...]:
-    """Totals of the kinds that occur, in the order of the table."""
-    found = []
-    for kind in REGION_KINDS:
-        regions = [region for region in memory_map.regions if region.kind == kind]
-        if regions:
-            found.append(KindTotal(kind, len(regions), sum(device_bytes(memory_map, region) for region in regions)))
-    return tuple(found)
+def totals(memory_map: MemoryMap, key: Key = kind_key) -> tuple[Total, ...]:
+    """Totals of the keys that occur: kinds in the order of the table, layers in theirs."""
+    sizes: dict[str, list[int]] = {}
+    for region in memory_map.regions:
+        sizes.setdefault(key(region), []).append(device_bytes(memory_map, region))
+    order = [*REGION_KINDS, *sorted({*sizes} - {*REGION_KINDS}, key=_layer_order)]
+    return tuple(Total(name, len(sizes[name]), sum(sizes[name])) for name in order if name in sizes)
+
+
+def _layer_order(key: str) -> int:
+    return -1 if key == OUTSIDE else int(key.rpartition(" ")[2])
 
 
 def select(memory_map: MemoryMap, wanted: str, sort: str) -> tuple[Region, ...]:
@@ -109,18 +134,18 @@ def whole_window(memory_map: MemoryMap) -> Window:
     return Window(0, max(1, memory_map.end))
 
 
-def bar_runs(memory_map: MemoryMap, width: int, window: Window) -> tuple[tuple[str, int], ...]:
-    """The bytes of a window as `width` cells: (kind, cells) runs in address order.
+def bar_runs(memory_map: MemoryMap, width: int, window: Window, key: Key = kind_key) -> tuple[tuple[str, int], ...]:
+    """The bytes of a window as `width` cells: (key, cells) runs in address order.
 
-    A cell shows the kind that has most of its bytes; zoom shows what is smaller than a cell.
+    A cell shows the key that has most of its bytes; zoom shows what is smaller than a cell.
     """
     runs: list[tuple[str, int]] = []
     for cell in range(max(0, width)):
-        kind = _kind_of_cell(memory_map, *_cell_bytes(window, width, cell))
-        if runs and runs[-1][0] == kind:
-            runs[-1] = (kind, runs[-1][1] + 1)
+        name = _key_of_cell(memory_map, *_cell_bytes(window, width, cell), key)
+        if runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + 1)
         else:
-            runs.append((kind, 1))
+            runs.append((name, 1))
     return tuple(runs)
 
 
@@ -130,15 +155,15 @@ def _cell_bytes(window: Window, width: int, cell: int) -> tuple[int, int]:
     return begin, max(begin + 1, window.begin + (cell + 1) * size // width)
 
 
-def _kind_of_cell(memory_map: MemoryMap, begin: int, end: int) -> str:
+def _key_of_cell(memory_map: MemoryMap, begin: int, end: int, key: Key) -> str:
     shares: dict[str, int] = {}
     covered = 0
     for region in regions_between(memory_map, begin, end):
         part = min(end, region.end) - max(begin, region.begin)
-        shares[region.kind] = shares.get(region.kind, 0) + part
+        shares[key(region)] = shares.get(key(region), 0) + part
         covered += part
     shares[FREE] = end - begin - covered
-    return max(shares, key=lambda kind: shares[kind])
+    return max(shares, key=lambda name: shares[name])
 
 
 def regions_between(memory_map: MemoryMap, begin: int, end: int) -> Sequence[Region]:

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 
 from compiler.errors import ArtifactError
 from compiler.memory_map import CHANNELS, MemoryMap, Region
-from hyperdex_tui.backend.cells import ChannelBytes, place_of_source, value_text
+from hyperdex_tui.backend.cells import ChannelBytes, place_of_source, tile_bytes, value_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import LineEntered, OpenInstructions, RowMoved
 from hyperdex_tui.screens.base import AppScreen
@@ -27,13 +27,16 @@ class BytesScreen(AppScreen):
     scope = "bytes"
     BINDINGS: ClassVar[list[BindingType]] = bindings("bytes")
 
-    def __init__(self, folder: Path, memory_map: MemoryMap, region: Region, model_id: str, build: str) -> None:
+    def __init__(
+        self, folder: Path, memory_map: MemoryMap, region: Region, model_id: str, build: str, address: int = -1
+    ) -> None:
         super().__init__(f"{model_id} › {build} › {region.name}")
         self.model_id = model_id
         self.build = build
         self._map = memory_map
         self._region = region
         self._source = ChannelBytes(folder, memory_map)
+        self._address = address if address >= 0 else region.begin
 
     def compose_body(self) -> ComposeResult:
         """Bytes and detail."""
@@ -46,8 +49,8 @@ class BytesScreen(AppScreen):
         return self.query_one(ByteList)
 
     def on_mount(self) -> None:
-        """The first byte of device 0, channel 0."""
-        self._go(0, 0, self._region.begin)
+        """Device 0, channel 0."""
+        self._go(0, 0, self._address)
 
     def on_unmount(self) -> None:
         """Close the file."""
@@ -116,10 +119,7 @@ class BytesScreen(AppScreen):
 
     def _to_tile(self, step: int) -> None:
         region, spot = self._region, self.bytes.spot
-        size = (region.stride if region.layout == "rows" else -(-region.cols // CHANNELS)) * self.bytes.size_bytes
-        if region.layout == "host" or not size:
-            self.say("the host buffer has no tiles")
-            return
+        size = tile_bytes(region, self._map.dtype)
         address = region.begin + ((spot.address - region.begin) // size + step) * size
         if region.begin <= address < region.end:
             self._go(spot.device, spot.channel, address)

@@ -27,6 +27,7 @@ from hyperdex_tui.messages import LineChanged, LineEntered, OpenGenerate, OpenIn
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.bytes import BytesScreen
 from hyperdex_tui.screens.channels import ChannelsScreen
+from hyperdex_tui.screens.treemap import TreemapScreen
 from hyperdex_tui.widgets.memory_bar import MemoryBar
 from hyperdex_tui.widgets.painted import Line, Pane, Span, line
 from hyperdex_tui.widgets.region_list import RegionList
@@ -53,6 +54,7 @@ class MemoryScreen(AppScreen):
         self._filter = ""
         self._sort = SORTS[0]
         self._is_grouped = False
+        self._by_layer = False
         self._window = Window(0, 1)
         self._map: MemoryMap | None = None
 
@@ -107,7 +109,7 @@ class MemoryScreen(AppScreen):
         if self._map is None:
             return
         listing = self.query_one(RegionList)
-        self.query_one(MemoryBar).show_map(self._map, listing.current, self._window)
+        self.query_one(MemoryBar).show_map(self._map, listing.current, self._window, by_layer=self._by_layer)
         detail: list[Line] = []
         if listing.current is not None:
             detail = _detail(self._map, listing.current)
@@ -132,6 +134,18 @@ class MemoryScreen(AppScreen):
         """Use of every channel."""
         if self._map is not None:
             self.app.push_screen(ChannelsScreen(self._map, self.model_id, self.build))
+
+    def action_treemap(self) -> None:
+        """The device as boxes."""
+        if self._map is not None:
+            region, names = self.query_one(RegionList).current, (self.model_id, self.build)
+            self.app.push_screen(TreemapScreen(self._folder, self._map, *names, region, self._by_layer))
+
+    def action_colour(self) -> None:
+        """Colours by kind or by layer."""
+        self._by_layer = not self._by_layer
+        self.query_one(RegionList).by_layer = self._by_layer
+        self._show()
 
     def action_group(self) -> None:
         """By layer, or one by one."""

@@ -76,7 +76,7 @@ class Painted(Widget):
             if not shown:
                 continue
             style = self.style_of(role)
-            if over and not role.startswith("kind-"):  # a chip keeps its ground: its letter is black
+            if over and not role.startswith(("kind-", "layer-")):  # a chip keeps its ground: its letter is black
                 style = Style.combine((style, Style(bgcolor=base.bgcolor, bold=base.bold, reverse=base.reverse)))
             if runs and (runs[-1][1] == style or (shown.isspace() and _same_ground(runs[-1][1], style))):
                 runs[-1] = (runs[-1][0] + shown, runs[-1][1])  # every change of style costs bytes

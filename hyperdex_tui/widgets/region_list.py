@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from compiler.memory_map import MemoryMap, Region
 from compiler.quantity import bytes_text, counted, percent_text
-from hyperdex_tui.backend.memory import LETTERS, Group, device_bytes
+from hyperdex_tui.backend.memory import Group, device_bytes, kind_key, layer_key, letter_of
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
+from hyperdex_tui.widgets.memory_bar import role_of
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
 
@@ -20,6 +21,7 @@ class RegionList(RowList):
         self._rows: tuple[Region | Group, ...] = ()
         self._unfolded: set[str] = set()
         self.problem = ""
+        self.by_layer = False
 
     def show(self, memory_map: MemoryMap, regions: tuple[Region, ...], name: str = "") -> None:
         """Show regions with the cursor on `name`, else on the row it was on."""
@@ -117,9 +119,10 @@ class RegionList(RowList):
         if isinstance(region, Group):
             return self._group_row(self._map, region)
         name, tensor = self._names(width)
+        key = (layer_key if self.by_layer else kind_key)(region)
         shape = f"{region.rows:,} × {region.cols:,}" if region.layout != "host" else f"{region.cols:,} B"
         return line(
-            (f" {LETTERS[region.kind]} ", f"kind-{region.kind}"),
+            (f" {letter_of(key)} ", role_of(key)),
             (f" {pad(region.kind, 10)}", "text"),
             (pad(cut_left(region.name, name), name), "strong"),
             (pad_left(f"{region.begin:#x}", 11), "dim"),

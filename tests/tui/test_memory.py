@@ -16,17 +16,23 @@ from hyperdex_tui.backend.memory import (
     FREE,
     LETTERS,
     SORTS,
+    Key,
     Window,
     bar_runs,
     cells_of,
     channel_uses,
     device_bytes,
     groups_of,
+    kind_key,
+    layer_key,
+    letter_of,
     regions_between,
     select,
     totals,
     whole_window,
 )
+from hyperdex_tui.themes import LOOKS
+from hyperdex_tui.widgets.memory_bar import role_of
 from tests.tui.builds import make_map
 
 MAP = make_map()
@@ -67,6 +73,14 @@ def test_a_window_stays_within_the_channel(window: Window, share: float) -> None
     assert window.moved(share, MAP.channel_bytes).end - window.moved(share, MAP.channel_bytes).begin == (
         window.end - window.begin
     )
+
+
+@pytest.mark.parametrize("key", [kind_key, layer_key])
+def test_totals_count_every_region_once_and_every_key_has_a_look(key: Key) -> None:
+    found = totals(MAP, key)
+    assert sum(total.bytes for total in found) == sum(device_bytes(MAP, region) for region in MAP.regions)
+    assert [total.key for total in found][-1] == ("io" if key is kind_key else "layer 3")
+    assert all(len(letter_of(total.key)) == 1 and role_of(total.key) in LOOKS for total in found)
 
 
 @given(st.integers(0, MAP.end), st.integers(0, MAP.end))

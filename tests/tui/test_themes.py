@@ -39,7 +39,7 @@ async def test_every_role_is_legible(make_app: MakeApp, theme: str) -> None:
         for role in LOOKS:
             style = listing.style_of(role)
             assert style.color is not None and style.bgcolor is not None
-            grounds = [style.bgcolor] if role.startswith(("kind-", "cursor")) else [style.bgcolor, cursor]
+            grounds = [style.bgcolor] if role.startswith(("kind-", "layer-", "cursor")) else [style.bgcolor, cursor]
             for ground in grounds:
                 assert ground is not None
                 for depth in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT):
