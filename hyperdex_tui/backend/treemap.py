@@ -6,13 +6,16 @@ An area of the map is a node with a size; `parts_of` gives what it is divided in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from compiler.memory_map import CHANNELS, MemoryMap, Region
 from hyperdex_tui.backend.cells import spot_at, tile_bytes
 from hyperdex_tui.backend.memory import FREE, Group, device_bytes, groups_of
+
+TILE_CELLS = (16, 3)
+"""Width and height of the box of a tile, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def whole(memory_map: MemoryMap) -> Part:
 
 
 def parts_of(memory_map: MemoryMap, part: Part, most: int) -> tuple[Part, ...]:
-    """What a part is divided into, at most `most` (4 or more) parts; empty for a single tile, which has bytes and no parts."""
+    """What a part is divided into, at most `most` parts (4 or more); a single tile has bytes and no parts."""
     match part.holds:
         case None:
             found = [_of_group(memory_map, group) for group in groups_of(memory_map.regions, "address")]
@@ -178,7 +181,20 @@ def lay_out(parts: Sequence[Part], width: int, height: int) -> tuple[Box, ...]:
     """
     if len(parts) > width * height:
         raise ValueError(f"{len(parts)} parts do not fit {width} x {height} cells")
+    columns = min(width, max(1, width // TILE_CELLS[0]))
+    if all(isinstance(part.holds, Tiles) for part in parts) and -(-len(parts) // columns) <= height:
+        return tuple(_grid(parts, columns, width, height))
     return tuple(_boxes(parts, 0, 0, width, height))
+
+
+def _grid(parts: Sequence[Part], columns: int, width: int, height: int) -> Iterator[Box]:
+    """Boxes of equal size in rows, for tiles, which are alike; the last one takes what is left of its row."""
+    rows = -(-len(parts) // columns)
+    for index, part in enumerate(parts):
+        row, column = divmod(index, columns)
+        x, y = column * width // columns, row * height // rows
+        end = width if index == len(parts) - 1 else (column + 1) * width // columns
+        yield Box(part, x, y, end - x, (row + 1) * height // rows - y)
 
 
 def _boxes(parts: Sequence[Part], x: int, y: int, width: int, height: int) -> list[Box]:

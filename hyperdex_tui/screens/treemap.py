@@ -57,12 +57,12 @@ class TreemapScreen(AppScreen):
         self.call_after_refresh(self._first)
 
     def _first(self) -> None:
-        parts = parts_of(self._map, self._path[-1], self.boxes.most)
+        parts = parts_of(self._map, self._path[-1], self.boxes.most(self._path[-1]))
         held = (index for index, part in enumerate(parts) if self._region is not None and _holds(part, self._region))
         self._show(next(held, 0))
 
     def _show(self, cursor: int = 0) -> None:
-        parts = parts_of(self._map, self._path[-1], self.boxes.most)
+        parts = parts_of(self._map, self._path[-1], self.boxes.most(self._path[-1]))
         self.boxes.show(parts, cursor)
         names = " › ".join(part.title for part in self._path[1:])
         self.note(f"{names or 'device'}: {bytes_text(self._path[-1].bytes)}")
@@ -91,7 +91,7 @@ class TreemapScreen(AppScreen):
             return
         self._cursors.append(self.boxes.cursor)
         self._path.append(part)
-        parts = parts_of(self._map, part, self.boxes.most)
+        parts = parts_of(self._map, part, self.boxes.most(part))
         if len(parts) == 1 and isinstance(parts[0].holds, Tiles):  # a region of one tile
             self.step_back()
             self._bytes(parts[0].holds)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from textual import events
 from textual.strip import Strip
 
+from compiler.memory_map import Region
 from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.memory import OUTSIDE, letter_of
-from hyperdex_tui.backend.treemap import Box, Part, box_at, lay_out, look_of, neighbour
+from hyperdex_tui.backend.treemap import TILE_CELLS, Box, Part, Tiles, box_at, lay_out, look_of, neighbour
 from hyperdex_tui.formatting import pad
 from hyperdex_tui.messages import RowChosen, RowMoved
 from hyperdex_tui.widgets.memory_bar import role_of
@@ -27,10 +28,12 @@ class Treemap(Painted, can_focus=True):
         self.cursor = 0
         self.by_layer = False
 
-    @property
-    def most(self) -> int:
-        """Parts that are told apart at this size."""
-        return max(4, self.size.width * self.size.height // _LEAST_CELLS)
+    def most(self, part: Part) -> int:
+        """Into how many parts a part is divided at this size."""
+        width, height = self.size.width, self.size.height
+        if isinstance(part.holds, Region | Tiles):
+            return max(4, width // TILE_CELLS[0] * (height // TILE_CELLS[1]))
+        return max(4, width * height // _LEAST_CELLS)
 
     def show(self, parts: tuple[Part, ...], cursor: int) -> None:
         """Show parts with the cursor on one of them."""
@@ -109,7 +112,9 @@ class Treemap(Painted, can_focus=True):
             return f"{mark} {part.title}"
         whole = sum(each.bytes for each in self._parts)
         if row == 1:
-            return f"  {bytes_text(part.bytes)} {percent_text(part.bytes, whole)}"
+            size = f"  {bytes_text(part.bytes)}"
+            whole_size = f"{size} {percent_text(part.bytes, whole)}"
+            return whole_size if len(whole_size) < box.width else size
         return "▶" if is_chosen else ""
 
     def _key(self, part: Part) -> str:

@@ -24,14 +24,16 @@ MAP = make_map()
 SIZES = st.lists(st.integers(0, 10**12), min_size=1, max_size=40)
 
 
-def boxes_of(sizes: list[int], width: int, height: int) -> tuple[Box, ...]:
-    return lay_out([Part(str(index), size, "weight", -1) for index, size in enumerate(sizes)], width, height)
+def boxes_of(sizes: list[int], width: int, height: int, holds: Tiles | None = None) -> tuple[Box, ...]:
+    return lay_out([Part(str(index), size, "weight", -1, holds) for index, size in enumerate(sizes)], width, height)
 
 
-@given(SIZES, st.integers(1, 30), st.integers(1, 12))
-def test_boxes_cover_every_cell_once_and_each_part_has_one(sizes: list[int], width: int, height: int) -> None:
+@given(SIZES, st.integers(1, 60), st.integers(1, 12), st.sampled_from([None, Tiles(MAP.regions[0], 0, 1)]))
+def test_boxes_cover_every_cell_once_and_each_part_has_one(
+    sizes: list[int], width: int, height: int, holds: Tiles | None
+) -> None:
     assume(len(sizes) <= width * height)
-    boxes = boxes_of(sizes, width, height)
+    boxes = boxes_of(sizes, width, height, holds)
     assert [box.part.title for box in boxes] == [str(index) for index in range(len(sizes))]
     covered = [
         (x, y) for box in boxes for x in range(box.x, box.x + box.width) for y in range(box.y, box.y + box.height)
