@@ -302,8 +302,3 @@ def parameter_count(graph: Graph) -> int:
     """Elements of all tensors of a checkpoint, a tied head counted once."""
     shapes = {name: shape for parameter in graph.parameters for name, shape in parameter.tensors}
     return sum(math.prod(shape) for shape in shapes.values())
-
-
-def nominal_parameters(graph: Graph) -> int:
-    """The number of parameters by which such a model is known: two significant digits of the count."""
-    return nominal(parameter_count(graph))

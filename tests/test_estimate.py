@@ -9,10 +9,11 @@ import pytest
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.emulator.timing import Clock
 from compiler.errors import UsageError
-from compiler.estimate import Estimator, estimate, nominal_parameters, parameter_count
+from compiler.estimate import Estimator, estimate, parameter_count
 from compiler.graph.architectures import build_graph
 from compiler.isa.spec import Unit
 from compiler.planning import CompileOptions, make_plan, make_program
+from compiler.quantity import nominal
 from compiler.target import load_target
 from tests.graph.test_excerpt import deep
 from tests.tiny import LLAMA
@@ -48,8 +49,8 @@ def test_published_latencies_come_out_within_two_percent(
 
 
 def test_the_nominal_size_is_the_one_in_the_name() -> None:
-    for config, nominal in ((OPT_1_3B, 1.3e9), (OPT_6_7B, 6.7e9), (OPT_30B, 30e9)):
-        assert nominal_parameters(build_graph(CheckpointConfig(config))) == nominal
+    for config, expected in ((OPT_1_3B, 1.3e9), (OPT_6_7B, 6.7e9), (OPT_30B, 30e9)):
+        assert nominal(parameter_count(build_graph(CheckpointConfig(config)))) == expected
 
 
 def test_a_model_that_does_not_fit_has_no_times_but_a_smallest_fit() -> None:

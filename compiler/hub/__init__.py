@@ -98,25 +98,6 @@ def read_config(
     return _parse_config(raw, f"{CONFIG_NAME} of {model_id}")
 
 
-def plan_download(
-    model_id: str,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    patience: Patience | None = None,
-    on_message: Callable[[str], None] = _silent,
-) -> Plan:
-    """Ask the hub which files a checkpoint needs; nothing is written.
-
-    Raises:
-        HubError: the hub refuses, cannot be reached or gives no sizes and hashes.
-        CheckpointError: a name leads out of its folder, or shards are missing.
-        UnsupportedModelError: no config.json, or no weights in a known format.
-    """
-    client = connect(token, patience or Patience(), on_message)
-    return make_plan(client, parse_model_id(model_id), revision)
-
-
 def download(
     model_id: str,
     folder: ModelFolder,
@@ -145,8 +126,10 @@ def download(
         on_message: gets one printable line at a time.
 
     Raises:
-        HubError, CheckpointError, UnsupportedModelError: as `plan_download`; files placed by hand
-            that are not a whole checkpoint.
+        HubError: the hub refuses, cannot be reached or gives no sizes and hashes.
+        CheckpointError: a name leads out of its folder, shards are missing, or files placed by hand are not a whole
+            checkpoint.
+        UnsupportedModelError: no config.json, or no weights in a known format.
         CapacityError: the disk is too small, or full.
         UsageError: a name is rejected, or the folder cannot be written.
     """

@@ -175,11 +175,3 @@ def _sample(phase: PhaseProgress, record: Progress) -> None:
     phase.samples.append(max(0, record.done - phase.sampled_done) / elapsed)
     del phase.samples[:-_SAMPLES]
     phase.sampled_s, phase.sampled_done = record.seconds, record.done
-
-
-def read_progress(records: list[Record]) -> JobProgress:
-    """Fold a whole job file."""
-    progress = JobProgress()
-    for record in records:
-        progress.add(record)
-    return progress

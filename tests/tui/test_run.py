@@ -24,7 +24,7 @@ from hyperdex_tui.app import HyperDexApp
 from hyperdex_tui.backend.fit import FitRow
 from hyperdex_tui.backend.job_options import checked_options
 from hyperdex_tui.backend.jobs import job_file
-from hyperdex_tui.backend.progress import LOG_LIMIT, JobProgress, read_progress
+from hyperdex_tui.backend.progress import LOG_LIMIT, JobProgress
 from hyperdex_tui.messages import OpenCompile, OpenRun
 from hyperdex_tui.screens.compile import CompileScreen
 from hyperdex_tui.screens.run import RunScreen
@@ -54,7 +54,10 @@ def write(prefix: Path, *records: Record) -> str:
 
 def test_samples_are_rates_of_short_intervals() -> None:
     records = [PhaseStarted(2, 1.0), *(Progress(2, 1.0 + i / 16, i * 50, 1000, "bytes", 0.0) for i in range(1, 17))]
-    samples = read_progress(records).phases[2].samples
+    progress = JobProgress()
+    for record in records:
+        progress.add(record)
+    samples = progress.phases[2].samples
     assert samples == [800.0] * 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from base64 import b64encode
 from dataclasses import replace
 
@@ -112,14 +113,18 @@ async def test_every_slice_of_a_unit_is_reached_and_zooming_keeps_the_cycle() ->
         assert tracks.end == timeline.cycles and tracks.column == tracks.room - 1
 
 
-async def test_a_frame_costs_the_same_for_many_slices() -> None:
-    import time
+def frame_seconds(count: int) -> float:
+    """What it takes to draw all of a token of `count` slices; the fastest of several times."""
+    starts = [float(index) for index in range(count)]
+    timeline = TokenTimeline(record([index % 3 for index in range(count)], starts, [start + 1 for start in starts]))
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        for track in timeline.tracks:
+            assert sum(share for share, _ in timeline.columns(track, 0.0, timeline.cycles, 188)) > 0
+        taken.append(time.process_time() - began)
+    return min(taken)
 
-    count = 300_000
-    timeline = TokenTimeline(
-        record([index % 3 for index in range(count)], [float(i) for i in range(count)], [i + 1.0 for i in range(count)])
-    )
-    began = time.process_time()
-    for track in timeline.tracks:
-        assert sum(share for share, _ in timeline.columns(track, 0.0, timeline.cycles, 188)) > 0
-    assert time.process_time() - began < 0.05
+
+def test_a_frame_of_many_slices_costs_hardly_more_than_one_of_few() -> None:
+    assert frame_seconds(300_000) < 10 * frame_seconds(300)
