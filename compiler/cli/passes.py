@@ -27,7 +27,7 @@ class Effect:
         name: the last pass, `NO_PASS` for the program as lowered.
         instructions: all of them; streams: those that open one; transfers: those that send a chunk.
         ms_per_token: emulated.
-        synchronisation_ms: of these, what links that take no time would save.
+        synchronisation_ms: of these, what devices would save that share each vector at once.
         waits: ms per token that a unit stands still, by unit and reason.
     """
 
@@ -88,10 +88,8 @@ def effect_of(config: Mapping[str, Any], options: CompileOptions, tokens: int, n
     )
 
 
-def without_link(rules: Rules, hop_cycles: int = 0) -> Rules:
-    """The rules of devices whose links take no time but that of their hops."""
-    from compiler.target.timing import rules_for
+def without_link(rules: Rules) -> Rules:
+    """The rules of devices that share a vector as soon as each has made its slice: no wire, and none to hand it to."""
+    from compiler.target.topology import Wiring
 
-    link = replace(rules.target.link, port_bytes_per_s=float("inf"), hop_cycles=hop_cycles)
-    target = replace(rules.target, link=link)
-    return rules_for(target, rules.num_devices, rules.itemsize, rules.wiring.topology)
+    return replace(rules, wiring=Wiring(rules.wiring.topology, hops=0, slices=0))

@@ -146,7 +146,7 @@ class Rules:
 
     def _transfer(self, spec: Spec, operand: Operand) -> Work:
         """An all-gather: slices go from neighbour to neighbour in packets, until everybody has all."""
-        if spec.mnemonic == "rx":
+        if spec.mnemonic == "rx" or not self.wiring.hops:
             return Work(0, 0, 0)
         link = self.target.link
         payload = operand("length") * self.itemsize
