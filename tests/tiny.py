@@ -109,6 +109,13 @@ EVERY: dict[str, dict[str, Any]] = {
     "glm4-moe": _tiny("Glm4MoeForCausalLM", moe_intermediate_size=20, use_qk_norm=True, **_MANY),
     "helium": _tiny("HeliumForCausalLM", head_dim=8),
     "hunyuan": _tiny("HunYuanDenseV1ForCausalLM"),
+    "flex-olmo": _tiny("FlexOlmoForCausalLM", num_experts=5, num_experts_per_tok=2),
+    "ernie4-5-moe": _tiny(
+        "Ernie4_5_MoeForCausalLM", moe_num_experts=5, moe_k=2, moe_intermediate_size=20, moe_num_shared_experts=1
+    ),
+    "hunyuan-moe": _tiny("HunYuanMoEV1ForCausalLM", num_experts=5, moe_topk=[2, 2]),
+    "minimax-m2": _tiny("MiniMaxM2ForCausalLM", num_local_experts=5, num_experts_per_tok=2, head_dim=8, rotary_dim=4),
+    "solar-open": _tiny("SolarOpenForCausalLM", moe_intermediate_size=20, head_dim=8, **_MANY),
     "jais2": _tiny("Jais2ForCausalLM"),
     "persimmon": _tiny("PersimmonForCausalLM"),
     "qwen2-moe": _tiny(

@@ -123,8 +123,12 @@ class GraphBuilder:
 
     def scalar(self, tensor: str, module: str, stored_shape: tuple[int, ...]) -> str:
         """One number of the checkpoint."""
-        name = self._declare(tensor, "embedding", (1, 1), module, stored_shape=stored_shape)
-        return self._add("number", (), self.vector(1), module, {"table": name}, index="none")
+        return self.row(tensor, module, 1, stored_shape)
+
+    def row(self, tensor: str, module: str, size: int, stored_shape: tuple[int, ...]) -> str:
+        """A vector of the checkpoint that every device has whole."""
+        name = self._declare(tensor, "embedding", (1, size), module, stored_shape=stored_shape)
+        return self._add("number", (), self.vector(size), module, {"table": name}, index="none")
 
     def query_scale(self, scale: QueryScale, positions: int) -> str:
         """What queries at this position are multiplied by; declares a generated table."""

@@ -46,8 +46,10 @@ class Experts:
         inner: width inside each.
         normalised: weights of the chosen sum to 1; else they are probabilities among all.
         scale: multiplies the weights.
-        correction: tensor, below the module of the mixture, that is added to the sigmoids of the scores for the
-            choice, whose weights are the sigmoids then; "" for none, and weights by softmax.
+        correction: tensor, below the module of the mixture, that is added to the chances of the experts for the
+            choice only; "" for none.
+        corrects: what of the scores these chances are: "sigmoid", or "softmax", whose tensor is a matrix of one row;
+            without a correction they are softmax.
         name: module below the layer; router: below that.
         router_bias: whether the router has one.
         expert: pattern of an expert's module, with {} for its number; gate, up, down: below that.
@@ -63,6 +65,7 @@ class Experts:
     normalised: bool
     scale: float = 1.0
     correction: str = ""
+    corrects: str = "sigmoid"
     name: str = "mlp"
     router: str = "gate"
     router_bias: bool = False
@@ -111,15 +114,26 @@ def _chosen(b: GraphBuilder, x: str, block: Experts, module: str) -> tuple[str, 
     router = f"{module}.{block.router}"
     scores = b.linear(x, router, b.vector(block.count), block.router_bias)
     if block.correction:
-        chances = b.act(scores, "sigmoid", router)
-        weighing = b.act(scores, "log_sigmoid", router) if block.normalised else chances
-        shifted = b.shift(chances, f"{module}.{block.correction}", router)
-        weights, chosen = b.rank(shifted, block.chosen, router, weighing)
+        weights, chosen = _corrected(b, scores, block, module, router)
     else:
         weights, chosen = b.rank(scores if block.normalised else b.softmax(scores, router), block.chosen, router)
     if block.normalised:
         weights = b.softmax(weights, router)
     return b.scale(weights, block.scale, router), chosen
+
+
+def _corrected(b: GraphBuilder, scores: str, block: Experts, module: str, router: str) -> tuple[str, str]:
+    """Weights of the experts with the best corrected chances, as logarithms if they are normalised, and which."""
+    tensor = f"{module}.{block.correction}"
+    if block.corrects == "softmax":
+        chances = b.softmax(scores, router)
+        logarithms = scores
+        shifted = b.add(chances, b.row(tensor, router, block.count, (1, block.count)), router)
+    else:
+        chances = b.act(scores, "sigmoid", router)
+        logarithms = b.act(scores, "log_sigmoid", router) if block.normalised else ""
+        shifted = b.shift(chances, tensor, router)
+    return b.rank(shifted, block.chosen, router, logarithms if block.normalised else chances)
 
 
 def _gated(b: GraphBuilder, act: str | ClampedSwiglu, gate: str, up: str, module: str) -> str:

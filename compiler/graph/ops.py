@@ -58,7 +58,7 @@ OPS: dict[str, OpSpec] = {
             "number",
             (),
             1,
-            "A vector of one element: the only one of the table, or the one of this position.",
+            "The only row of the table, or the one of this position, whole on every device.",
             required=("table",),
             attributes=("index",),
         ),

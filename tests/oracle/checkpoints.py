@@ -108,6 +108,17 @@ _DIFFERENT: dict[str, dict[str, Any]] = {
     "ministral3": {"head_dim": 12, "sliding_window": None},
     "gpt_oss": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2, "sliding_window": 5},
     "olmoe": {"num_experts": 6, "num_experts_per_tok": 2},
+    "flex_olmo": {"num_experts": 6, "num_experts_per_tok": 2},
+    "ernie4_5_moe": {"head_dim": 12, "moe_num_experts": 6, "moe_k": 2, "moe_intermediate_size": 32},
+    "hunyuan_v1_moe": {"head_dim": 12, "num_experts": 6, "moe_topk": 2},
+    "minimax_m2": {"head_dim": 12, "num_local_experts": 6, "num_experts_per_tok": 2},
+    "solar_open": {
+        "head_dim": 12,
+        "n_routed_experts": 6,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "intermediate_size": None,
+    },
 }
 
 
@@ -309,6 +320,19 @@ RECIPES = (
     Recipe("granitemoeshared", "granitemoeshared", GRANITE),
     Recipe("qwen2-moe", "qwen2_moe", {"num_key_value_heads": 2}),
     Recipe("qwen2-moe-window", "qwen2_moe", {"use_sliding_window": True, "sliding_window": 5, "norm_topk_prob": True}),
+    Recipe("flex-olmo", "flex_olmo", {"num_key_value_heads": 2}),
+    Recipe("flex-olmo-normalised", "flex_olmo", {"norm_topk_prob": True, "attention_bias": True}),
+    Recipe("ernie4-5-moe", "ernie4_5_moe", {"num_key_value_heads": 2, "use_bias": True}),
+    Recipe(
+        "ernie4-5-moe-mixed",
+        "ernie4_5_moe",
+        {"num_hidden_layers": 4, "moe_layer_interval": 2, "moe_num_shared_experts": 0, "moe_layer_end_index": 2},
+    ),
+    Recipe("hunyuan-moe", "hunyuan_v1_moe", {"num_key_value_heads": 2, "attention_bias": True}),
+    Recipe("hunyuan-moe-lists", "hunyuan_v1_moe", {"moe_topk": [3, 3]}),
+    Recipe("minimax-m2", "minimax_m2", {"num_key_value_heads": 2, "rotary_dim": 6}),
+    Recipe("solar-open", "solar_open", {"num_key_value_heads": 2, "routed_scaling_factor": 2.5}),
+    Recipe("solar-open-biases", "solar_open", {"attention_bias": True, "norm_topk_prob": False}),
     Recipe("jais2", "jais2", {"num_key_value_heads": 2}),
     Recipe("arcee", "arcee", {"attention_bias": True, "mlp_bias": True}),
 )

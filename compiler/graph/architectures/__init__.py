@@ -12,25 +12,26 @@ from compiler.graph.architectures.apertus import APERTUS
 from compiler.graph.architectures.bloom import BLOOM, MPT
 from compiler.graph.architectures.cohere import COHERE, COHERE2
 from compiler.graph.architectures.cwm import CWM
-from compiler.graph.architectures.ernie import ERNIE4_5
+from compiler.graph.architectures.ernie import ERNIE4_5, ERNIE4_5_MOE
 from compiler.graph.architectures.exaone import EXAONE, EXAONE4
 from compiler.graph.architectures.falcon import FALCON
 from compiler.graph.architectures.family import Architecture
 from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3, VAULT_GEMMA
 from compiler.graph.architectures.glm import GLM, GLM4
-from compiler.graph.architectures.glm_moe import DOTS1, GLM4_MOE
+from compiler.graph.architectures.glm_moe import DOTS1, GLM4_MOE, SOLAR_OPEN
 from compiler.graph.architectures.gpt2 import CODEGEN, GPT2, GPT_BIGCODE, GPTJ
 from compiler.graph.architectures.gpt_neo import GPT_NEO
 from compiler.graph.architectures.gpt_neox import GPT_NEOX
 from compiler.graph.architectures.gpt_oss import GPT_OSS
 from compiler.graph.architectures.granite import GRANITE, GRANITE_MOE, GRANITE_MOE_SHARED, HYPERCLOVAX
 from compiler.graph.architectures.helium import HELIUM
-from compiler.graph.architectures.hunyuan import HUNYUAN
+from compiler.graph.architectures.hunyuan import HUNYUAN, HUNYUAN_MOE
 from compiler.graph.architectures.llama import LLAMA
+from compiler.graph.architectures.minimax import MINIMAX_M2
 from compiler.graph.architectures.mistral import MINISTRAL, MINISTRAL3, MISTRAL
 from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE
 from compiler.graph.architectures.nemotron import ARCEE, JAIS2, NEMOTRON
-from compiler.graph.architectures.olmo import OLMO, OLMO2, OLMO3
+from compiler.graph.architectures.olmo import FLEX_OLMO, OLMO, OLMO2, OLMO3
 from compiler.graph.architectures.opt import OPT
 from compiler.graph.architectures.persimmon import PERSIMMON
 from compiler.graph.architectures.phi import PHI, PHI3
@@ -52,9 +53,11 @@ SUPPORTED: tuple[Architecture, ...] = (
     CWM,
     DOTS1,
     ERNIE4_5,
+    ERNIE4_5_MOE,
     EXAONE,
     EXAONE4,
     FALCON,
+    FLEX_OLMO,
     GEMMA,
     GEMMA2,
     GEMMA3,
@@ -73,10 +76,12 @@ SUPPORTED: tuple[Architecture, ...] = (
     GRANITE_MOE_SHARED,
     HELIUM,
     HUNYUAN,
+    HUNYUAN_MOE,
     HYPERCLOVAX,
     JAIS2,
     LLAMA,
     LLAVA,
+    MINIMAX_M2,
     MINISTRAL,
     MINISTRAL3,
     MISTRAL,
@@ -98,6 +103,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     QWEN3_MOE,
     SEED_OSS,
     SMOLLM3,
+    SOLAR_OPEN,
     STABLELM,
     STARCODER2,
     VAULT_GEMMA,

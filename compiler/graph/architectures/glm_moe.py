@@ -1,6 +1,6 @@
-"""Glm4MoeForCausalLM and Dots1ForCausalLM: experts chosen by sigmoid, with shared ones, behind dense layers.
+"""Glm4MoeForCausalLM, SolarOpenForCausalLM and Dots1ForCausalLM: experts chosen by sigmoid, with shared ones.
 
-Source: transformers.models.glm4_moe.modeling_glm4_moe, transformers.models.dots1.modeling_dots1.
+Source: transformers.models.glm4_moe, solar_open and dots1.
 """
 
 from __future__ import annotations
@@ -29,6 +29,14 @@ def glm4_moe(config: CheckpointConfig) -> Decoder:
     norm = HeadNorm(rms(config, 1e-5)) if config.flag("use_qk_norm", False) else None
     model = llama_like(config, rms(config, 1e-5), bias=config.flag("attention_bias", False), partial=0.5)
     return _sparse(config, model, norm, config.flag("norm_topk_prob", True))
+
+
+def solar_open(config: CheckpointConfig) -> Decoder:
+    """A Solar Open: every layer is a mixture."""
+    sparse = {"intermediate_size": config.integer("moe_intermediate_size", default=1280), "first_k_dense_replace": 0}
+    config = CheckpointConfig({**config.fields, **sparse})
+    model = llama_like(config, rms(config, 1e-5), bias=config.flag("attention_bias", False), partial=1.0)
+    return _sparse(config, model, None, config.flag("norm_topk_prob", True))
 
 
 def dots1(config: CheckpointConfig) -> Decoder:
@@ -72,6 +80,21 @@ GLM4_MOE = Architecture(
     missing=_GROUPS,
     beside=("model.layers.46.", "model.layers.92."),
     defaults={"num_key_value_heads": 8, "n_routed_experts": 128, "num_experts_per_tok": 8, "first_k_dense_replace": 1},
+)
+SOLAR_OPEN = Architecture(
+    name="SolarOpenForCausalLM",
+    example="upstage/Solar-Open-100B",
+    features=("mixture of experts chosen by sigmoid, shared experts", GROUPED, ROPES),
+    build=solar_open,
+    missing=_GROUPS,
+    defaults={
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "rope_theta": 1e6,
+        "n_routed_experts": 128,
+        "num_experts_per_tok": 8,
+        "moe_intermediate_size": 1280,
+    },
 )
 DOTS1 = Architecture(
     name="Dots1ForCausalLM",

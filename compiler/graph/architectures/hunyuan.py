@@ -1,6 +1,6 @@
-"""HunYuanDenseV1ForCausalLM: Llama with norms of query and key heads behind the rotation.
+"""HunYuanDenseV1ForCausalLM and HunYuanMoEV1ForCausalLM: norms of query and key heads behind the rotation.
 
-Source: transformers.models.hunyuan_v1_dense.modeling_hunyuan_v1_dense.
+Source: transformers.models.hunyuan_v1_dense and hunyuan_v1_moe.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import replace
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures.family import GROUPED, ROPES, Architecture, llama_like, read_heads, rms, with_layers
-from compiler.graph.blocks import HeadNorm
+from compiler.graph.architectures.mixtures import read_experts
+from compiler.graph.blocks import FeedForward, HeadNorm
 from compiler.graph.decoder import Decoder
 
 
@@ -20,6 +21,23 @@ def hunyuan(config: CheckpointConfig) -> Decoder:
     model = llama_like(_fixed_base(config), norm, bias=bias, output_bias=bias)
     head_norm = HeadNorm(norm, "query_layernorm", "key_layernorm", rotated=True)
     return with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, head_norm=head_norm)))
+
+
+def hunyuan_moe(config: CheckpointConfig) -> Decoder:
+    """A HunYuan of mixtures, with an expert that runs for every token."""
+    given = {"num_experts": _one(config, "num_experts"), "num_experts_per_tok": _one(config, "moe_topk")}
+    experts = read_experts(CheckpointConfig({**config.fields, **given}), "intermediate_size", True)
+    shared = FeedForward(experts.inner, str(experts.act), name="mlp.shared_mlp")
+    experts = replace(experts, router="gate.wg", shared=shared)
+    return with_layers(hunyuan(config), lambda _, layer: replace(layer, experts=experts))
+
+
+def _one(config: CheckpointConfig, name: str) -> int:
+    """A field that may be a list of the same number for each layer."""
+    values = set(config.integers(name)) or {1}
+    if len(values) > 1:
+        raise UnsupportedModelError(f"config.json: {name} differs from layer to layer; it must be the same for all")
+    return values.pop()
 
 
 def _fixed_base(config: CheckpointConfig) -> CheckpointConfig:
@@ -42,4 +60,11 @@ HUNYUAN = Architecture(
     example="tencent/Hunyuan-7B-Instruct",
     features=("norm of each query and key head behind the rotation", "dynamic rope with alpha", GROUPED, ROPES),
     build=hunyuan,
+)
+HUNYUAN_MOE = Architecture(
+    name="HunYuanMoEV1ForCausalLM",
+    example="tencent/Hunyuan-A13B-Instruct",
+    features=("mixture of experts with a shared one", *HUNYUAN.features),
+    build=hunyuan_moe,
+    missing="another number of experts in each layer",
 )

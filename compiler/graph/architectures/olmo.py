@@ -1,9 +1,9 @@
-"""OlmoForCausalLM, Olmo2ForCausalLM and Olmo3ForCausalLM.
+"""OlmoForCausalLM, Olmo2ForCausalLM, Olmo3ForCausalLM and FlexOlmoForCausalLM.
 
 The first clips queries, keys and values and has norms without weights; the
 others normalise behind each block, and queries and keys as whole vectors.
 
-Source: transformers.models.olmo, olmo2 and olmo3.
+Source: transformers.models.olmo, olmo2, olmo3 and flex_olmo.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from compiler.graph.architectures.family import (
     with_layers,
     with_windows,
 )
+from compiler.graph.architectures.mixtures import read_experts
 from compiler.graph.blocks import HeadNorm
 from compiler.graph.builder import Norm
 from compiler.graph.decoder import Decoder, Layer
@@ -40,9 +41,9 @@ def olmo(config: CheckpointConfig) -> Decoder:
     return with_layers(model, lambda _, layer: replace(layer, attention=replace(layer.attention, clip=clip)))
 
 
-def olmo2(config: CheckpointConfig) -> Decoder:
-    """OLMo 2."""
-    bias, norm = config.flag("attention_bias", False), rms(config, 1e-5)
+def olmo2(config: CheckpointConfig, eps: float = 1e-5) -> Decoder:
+    """OLMo 2; `eps` is the norms' where the config has none."""
+    bias, norm = config.flag("attention_bias", False), rms(config, eps)
 
     def change(_index: int, layer: Layer) -> Layer:
         return replace(
@@ -71,6 +72,12 @@ def olmo3(config: CheckpointConfig) -> Decoder:
     return with_windows(model, windows)
 
 
+def flex_olmo(config: CheckpointConfig) -> Decoder:
+    """An OLMo 2 whose layers are mixtures of experts."""
+    experts = read_experts(config, "intermediate_size", config.flag("norm_topk_prob", False))
+    return with_layers(olmo2(config, 1e-6), lambda _, layer: replace(layer, experts=experts))
+
+
 OLMO = Architecture(
     name="OlmoForCausalLM",
     example="allenai/OLMo-1B-hf",
@@ -89,4 +96,11 @@ OLMO3 = Architecture(
     features=("sliding and full layers with ropes of their own", *OLMO2.features),
     build=olmo3,
     defaults={"sliding_window": 4096, "rope_theta": _THETA},
+)
+FLEX_OLMO = Architecture(
+    name="FlexOlmoForCausalLM",
+    example="allenai/FlexOlmo-7x7B-1T",
+    features=("mixture of experts", *OLMO2.features),
+    build=flex_olmo,
+    defaults={"num_experts": 7, "num_experts_per_tok": 5, "rope_theta": _THETA},
 )
