@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.cli import candidates
 from compiler.cli.answer import answer, json_option
 from compiler.cli.options import dtype_option, examples, offline_option, prefix_option
 from compiler.cli.selection import open_workspace
 from compiler.errors import CheckpointError, UsageError
-from compiler.quantity import bytes_text, counted
+from compiler.quantity import bytes_text, counted, percent_text
 
 if TYPE_CHECKING:
     from compiler.estimate import Estimate
@@ -64,6 +65,14 @@ _LIMIT_BYTES = 16 << 20
 )
 @click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
 @click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
+@click.option(
+    "--no-pass",
+    "without",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=candidates.passes,
+    help="Leave out one pass, e.g. overlap; may be given several times.",
+)
 @offline_option
 @json_option("A list of objects, one for each target and number of devices.")
 def command(
@@ -78,6 +87,7 @@ def command(
     max_length: int | None,
     no_fusion: bool,
     no_reorder: bool,
+    without: tuple[str, ...],
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -103,6 +113,7 @@ def command(
             fusion=not no_fusion,
             reorder=not no_reorder,
             topology=topology,
+            without=without,
         )
         for target in dict.fromkeys(names)
         for count in dict.fromkeys(numbers)
@@ -148,7 +159,7 @@ def _row(entry: Estimate) -> str:
         return f"{head}  no; {why}"
     return (
         f"{head}  {'yes':<6}{entry.ms_per_token:>9.3f}{entry.tokens_per_s:>10.1f}{entry.ttft_ms:>9.2f}"
-        f"{100 * (entry.utilization or 0):>10.1f}%{entry.joules_per_token:>9.3f}  {entry.binds}"
+        f"{percent_text(entry.utilization or 0):>11}{entry.joules_per_token:>9.3f}  {entry.binds}"
     )
 
 

@@ -59,7 +59,7 @@ async def ask(command: Sequence[str], patience_s: float | None = None) -> Answer
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await process.communicate()  # its pipes, too, have to come to their end
     words = errors.decode("utf-8", "replace").strip().splitlines()
     complaint = one_line(words[-1].removeprefix("hyperdex: error: "), 300) if words else ""
     return Answer(output, process.returncode or 0, complaint)

@@ -112,11 +112,15 @@ def _plan_row(config: dict[str, object], spec: JobSpec) -> tuple[FitRow, int]:
         UnsupportedModelError: the model cannot be compiled for any count.
     """
     from compiler.planning import CompileOptions, plan_memory
+    from compiler.target import load_target
+    from compiler.target.topology import wire
 
     options = CompileOptions(
         num_devices=spec.num_devices, target=spec.target, dtype=spec.dtype, max_length=spec.max_length or None
     )
+    target = load_target(spec.target)
     try:
+        wire(spec.topology or target.link.topology, spec.num_devices, target.link.server_devices)
         plan = plan_memory(config, options)
     except UnsupportedModelError:
         raise
@@ -136,11 +140,9 @@ async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tupl
     config = config_file(prefix, spec.model_id)
     tokens = _text_length(config, spec)
     command = ["estimate", str(config.absolute()) if config else spec.model_id]
-    command += ["--prefix", str(prefix.absolute()), "--num-device", ",".join(map(str, counts)), "--json"]
-    command += ["--target", spec.target, "--dtype", spec.dtype]
-    command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
-    command += ["--max-length", str(spec.max_length)] if spec.max_length else []
-    command += ([] if spec.fusion else ["--no-fusion"]) + ([] if spec.reorder else ["--no-reorder"])
+    possible = tuple(row.num_devices for row in plan.rows if not row.note) or counts
+    command += ["--prefix", str(prefix.absolute()), "--num-device", ",".join(map(str, possible)), "--json"]
+    command += [*spec.choices, "--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
     answer = await ask_compiler(*command)
     found, complaint = _estimates(answer.output), answer.complaint
     if plan.rows:

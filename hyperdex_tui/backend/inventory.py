@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEMO_ID = "hyperdex/demo"
 _JSON_LIMIT = 64 << 20
+_MOST_PASSES = 32
 _BUNDLED = "bundled with the app: needs no network, compiles in seconds"
 
 
@@ -38,6 +39,8 @@ class BuildEntry:
         bytes: size of both folders.
         max_length: tokens the caches hold, 0 when unknown.
         stale: why it no longer matches the checkpoint, "" when it does.
+        passes: of the compiler that ran, with what they chose.
+        topology: how the devices are wired, "" when unknown.
     """
 
     model_id: str
@@ -50,6 +53,8 @@ class BuildEntry:
     bytes: int
     max_length: int = 0
     stale: str = ""
+    passes: tuple[str, ...] = ()
+    topology: str = ""
 
     @property
     def complete(self) -> bool:
@@ -62,7 +67,8 @@ class ModelEntry:
     """One model of the prefix, or the bundled demo.
 
     Attributes:
-        phases: for phase 0 to 4 whether its result is there.
+        phases: for phase 0 to 4 whether its result is there; phase 0 of a model that went no further is for
+            `support.Support` to say.
         bytes: size of the whole folder.
         bundled: not in the prefix yet; ships with the compiler.
         note: what is wrong with it, "" when nothing is.
@@ -71,6 +77,7 @@ class ModelEntry:
         parameters, dtype: of its weights; 0 and "" when unknown.
         licence: as its card says, "" when it does not.
         is_gated: whether the hub asks for an agreement before access, as its card says.
+        unsupported: why this compiler refuses it, "" when it does not or nobody asked.
     """
 
     model_id: str
@@ -87,6 +94,7 @@ class ModelEntry:
     dtype: str = ""
     licence: str = ""
     is_gated: bool = False
+    unsupported: str = ""
 
 
 def read_inventory(prefix: Path) -> tuple[ModelEntry, ...]:
@@ -129,7 +137,7 @@ def read_model(folder: ModelFolder) -> ModelEntry:
     builds = tuple(_read_build(folder, name, checkpoint) for name in folder.builds())
     names = _names(folder.ckpt)
     phases = (
-        bool(config),
+        bool(config) and (bool(converted) or bool(builds)),
         any(name.endswith((".safetensors", ".bin")) and name != "hyperdex_model.bin" for name in names),
         bool(converted) and "hyperdex_model.bin" in names,
         any(build.has_param for build in builds),
@@ -186,6 +194,7 @@ def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> 
     if not stale and param and inst:
         stale = stale_build(folder, name, checkpoint)
     length = inst.get("max_length", param.get("max_length", 0))
+    passes = inst.get("passes")
     return BuildEntry(
         folder.model_id,
         name,
@@ -197,6 +206,8 @@ def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> 
         folder_bytes(folder.param(name)) + folder_bytes(folder.inst(name)),
         length if isinstance(length, int) else 0,
         stale,
+        tuple(one_line(str(name), 80) for name in passes[:_MOST_PASSES]) if isinstance(passes, list) else (),
+        one_line(str(inst.get("topology", "")), 20),
     )
 
 

@@ -39,7 +39,7 @@ _GONE = "the process is already gone"
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What to compile. `max_length` 0 leaves it to the compiler."""
+    """What to compile. `max_length` 0 and `topology` "" leave it to the compiler."""
 
     model_id: str
     num_devices: int = 1
@@ -48,6 +48,8 @@ class JobSpec:
     max_length: int = 0
     fusion: bool = True
     reorder: bool = True
+    chunks: bool = True
+    topology: str = ""
     force: bool = False
 
     @property
@@ -55,14 +57,20 @@ class JobSpec:
         """Name of the build it makes."""
         return build_name(self.target, self.num_devices, self.dtype)
 
+    @property
+    def choices(self) -> list[str]:
+        """Options of `compile` and of `estimate`: all but the number of devices."""
+        words = ["--target", self.target, "--dtype", self.dtype]
+        words += ["--max-length", str(self.max_length)] if self.max_length else []
+        words += ["--topology", self.topology] if self.topology else []
+        words += [] if self.fusion else ["--no-fusion"]
+        words += [] if self.reorder else ["--no-reorder"]
+        return words + ([] if self.chunks else ["--no-pass", "chunk-transmit"])
+
     def command(self, prefix: Path, job_file: Path) -> list[str]:
         """The child's command line."""
         command = [sys.executable, "-m", "compiler", "compile", self.model_id, "--prefix", str(prefix)]
-        command += ["--num-device", str(self.num_devices), "--target", self.target, "--dtype", self.dtype]
-        if self.max_length:
-            command += ["--max-length", str(self.max_length)]
-        for wanted, option in ((not self.fusion, "--no-fusion"), (not self.reorder, "--no-reorder")):
-            command += [option] if wanted else []
+        command += ["--num-device", str(self.num_devices), *self.choices]
         command += ["--force"] if self.force else []
         return [*command, "--events", "--job", str(job_file)]
 

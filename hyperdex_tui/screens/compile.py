@@ -11,16 +11,18 @@ from textual.binding import BindingType
 
 from compiler.cards import LPU_VENDOR
 from compiler.errors import HyperDexError
-from compiler.quantity import bytes_text, counted
+from compiler.quantity import bytes_text, change_text, counted
 from compiler.target import TARGET_NAMES, load_target
-from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, add_estimates, plan_fit
+from compiler.target.topology import TOPOLOGIES
+from hyperdex_tui.backend.fit import DEVICE_COUNTS, FitPlan, FitRow, add_estimates, plan_fit
 from hyperdex_tui.backend.jobs import JobSpec, Launcher
+from hyperdex_tui.formatting import wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenRun
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.fit_table import FitTable
 from hyperdex_tui.widgets.form import Field, Form
-from hyperdex_tui.widgets.painted import Pane, line
+from hyperdex_tui.widgets.painted import Line, Pane, Span, line
 from hyperdex_tui.widgets.share_bar import ShareBar
 
 _SETTLE_S = 0.15
@@ -58,8 +60,23 @@ def _fields(spec: JobSpec, cards: int) -> tuple[Field, ...]:
             hint=lambda n: "more tokens cost KV memory" if n else "the model's own limit",
             shown=lambda n: f"{n:,} tokens" if n else "automatic",
         ),
+        Field(
+            "topology",
+            "Wiring",
+            ("", *TOPOLOGIES),
+            spec.topology,
+            hint=lambda name: "the target's own" if not name else "how the devices are linked",
+            shown=lambda name: name or "automatic",
+        ),
         Field("fusion", "Kernel fusion", (False, True), spec.fusion, hint=lambda on: "bias, activation, rotary, norm"),
-        Field("reorder", "Layer reorder", (False, True), spec.reorder, hint=lambda on: "V before Q and K"),
+        Field("reorder", "Layer reorder", (False, True), spec.reorder, hint=lambda on: "V first; units overlap"),
+        Field(
+            "chunks",
+            "Chunked sends",
+            (False, True),
+            spec.chunks,
+            hint=lambda on: "send a part, compute the next meanwhile",
+        ),
         Field(
             "force",
             "Repeat all",
@@ -90,6 +107,8 @@ class CompileScreen(AppScreen):
         self._launcher = launcher
         self._spec = spec
         self._form = Form(_fields(spec, cards))
+        self._known: tuple[JobSpec, FitRow] | None = None
+        self._before: FitRow | None = None
 
     def compose_body(self) -> ComposeResult:
         """Form, table, summary."""
@@ -121,11 +140,23 @@ class CompileScreen(AppScreen):
             summary = [line("makes build ", (spec.build, "accent"), ("  in ", "dim"), (str(self._prefix), "dim"))]
         chosen = [row for row in plan.rows if row.num_devices == spec.num_devices] if plan is not None else []
         self.query_one(ShareBar).show_row(chosen[0] if chosen else None)
-        if plan is not None and chosen and not chosen[0].note and not chosen[0].fits:
+        if chosen and chosen[0].note:
+            parts = wrap(f"✗ {chosen[0].note}", max(20, self.size.width - 2), 3)
+            summary = [line((part, "bad")) for part in parts]
+        elif plan is not None and chosen and not chosen[0].fits:
             advice = f"the fewest that do: {plan.smallest_fit}" if plan.smallest_fit else "no number of devices does"
             summary.append(line((f"✗ {spec.num_devices} x {spec.target} cannot hold it; {advice}", "bad")))
+        elif chosen and chosen[0].ms_per_token is not None:
+            self._learn(spec, chosen[0])
+            summary.append(consequence(chosen[0], self._before))
         summary.append(line(("Runs as a process of its own: leaving this screen or the app does not stop it.", "dim")))
         self.query_one("#compile-summary", Pane).show(summary)
+
+    def _learn(self, spec: JobSpec, row: FitRow) -> None:
+        """Keep what another choice is to be compared with: the last one that was estimated."""
+        if self._known is not None and self._known[0] != spec:
+            self._before = self._known[1]
+        self._known = (spec, row)
 
     async def _plan(self, spec: JobSpec) -> None:
         await asyncio.sleep(_SETTLE_S)  # while an arrow key is held, only the last value is planned
@@ -136,7 +167,7 @@ class CompileScreen(AppScreen):
 
     def _show_plan(self, spec: JobSpec, plan: FitPlan) -> None:
         self.query_one(FitTable).show_plan(plan, spec.num_devices)
-        text = f"planned; ms/token estimated, {plan.tokens:,} tokens" if plan.tokens else "planned"
+        text = f"ms/token estimated for {plan.tokens:,} tokens" if plan.tokens else "planned"
         text = f"{text}; no ms/token: {plan.note}" if plan.note else text
         self.note(text if plan.rows else "")
         self._summarise(spec, plan)
@@ -169,3 +200,20 @@ class CompileScreen(AppScreen):
             self.say(f"cannot start the compile: {error}", "error")
             return
         self.post_message(OpenRun(job.model_id, job.job_id))
+
+
+def consequence(row: FitRow, before: FitRow | None) -> Line:
+    """What a choice gives, and what it changed."""
+    speed = row.ms_per_token or 0.0
+    spans: list[Span] = [
+        (f"{speed:,.3g} ms/token", "strong"),
+        (f", {bytes_text(row.total_bytes)} each", "text"),
+    ]
+    if before is not None and before.ms_per_token:
+        changes = (
+            (change_text(before.ms_per_token, speed), "ms/token"),
+            (change_text(before.total_bytes, row.total_bytes) if before.total_bytes else "", "memory"),
+        )
+        shown = ", ".join(f"{change} {what}" for change, what in changes if change not in ("", "0 %"))
+        spans.append((f"; the last change: {shown or 'none in either'}", "accent" if shown else "dim"))
+    return tuple(spans)

@@ -77,9 +77,9 @@ class FitScreen(AppScreen):
     def _explain(self, counted: tuple[int, int]) -> None:
         max_length, tokens = counted
         lines: list[Line] = [
-            line(("Bytes are those of one device. ", "text"), (f"Caches hold {max_length:,} tokens; ", "dim")),
+            line(("Bytes are those of one device. ", "text"), (f"Caches hold {max_length:,} tokens.", "dim")),
             line((f"ms/token is estimated, the mean over a text of {tokens:,} tokens.", "dim")),
-            line(("Padding: beyond an even share of the parameters, with what every device has for itself.", "dim")),
+            line(("Padding: the part of the weights beyond an even share of the parameters.", "dim")),
             line(
                 ("Enter", "accent"), " compiles for the row under the cursor; ", ("e", "accent"), " exports the table."
             ),

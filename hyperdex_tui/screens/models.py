@@ -13,6 +13,7 @@ from compiler.errors import HyperDexError
 from compiler.quantity import bytes_text
 from hyperdex_tui.backend.hub_search import LEAST_LETTERS, offline_reason, search_hub
 from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry, delete_build, read_inventory
+from hyperdex_tui.backend.support import Support
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
     LineChanged,
@@ -40,8 +41,8 @@ _WATCH_S = 1.0
 _SETTLE_S = 0.3
 """Rest in the typing after which the hub is asked."""
 
-_TALL = 36
-"""Rows of a terminal from which the detail is taller."""
+_TALL, _USUAL, _SMALL = 36, 24, 14
+"""Rows of a terminal from which the detail is taller, as tall as its text mostly is, and there at all."""
 
 
 class ModelsScreen(AppScreen):
@@ -63,6 +64,7 @@ class ModelsScreen(AppScreen):
         self._select = model_id
         self._is_asked = is_asked
         self._models: tuple[ModelEntry, ...] = ()
+        self._support = Support(prefix)
         self._hub: HubAnswer | None = None
         self.view_filter = filter_text
 
@@ -72,8 +74,10 @@ class ModelsScreen(AppScreen):
         yield ModelDetail()
 
     def on_resize(self) -> None:
-        """A tall terminal has room for every sentence."""
-        self.query_one(ModelDetail).styles.height = 12 if self.size.height >= _TALL else 6
+        """A tall terminal has room for every sentence, a small one for the list alone."""
+        rows = self.size.height
+        self.query_one(ModelDetail).styles.height = 12 if rows >= _TALL else 7 if rows >= _USUAL else 4
+        self.query_one(ModelDetail).display = rows >= _SMALL
         self.call_after_refresh(self._show_detail)
 
     def on_screen_resume(self) -> None:
@@ -89,7 +93,8 @@ class ModelsScreen(AppScreen):
             self.action_rescan()
 
     async def _scan(self) -> None:
-        self._models = models = await asyncio.to_thread(read_inventory, self._prefix)
+        models = await asyncio.to_thread(read_inventory, self._prefix)
+        self._models = await asyncio.to_thread(self._support.settled, models)
         if any(model.job for model in models):  # look again until it is done; otherwise nothing ticks
             self.set_timer(_WATCH_S, self._watch)
         self._show()
@@ -98,6 +103,10 @@ class ModelsScreen(AppScreen):
             if not self.query_one(ModelList).select(wanted) and self._is_asked:
                 self.say(f"{wanted} is not here yet: choose how to compile it")
                 self.post_message(OpenCompile(wanted))
+        checked = await asyncio.to_thread(self._support.checked, models)
+        if checked != self._models:
+            self._models = checked
+            self._show()
 
     def _show(self) -> None:
         hub = self._hub if self.view_filter.strip() else None

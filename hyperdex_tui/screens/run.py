@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -30,7 +32,7 @@ from hyperdex_tui.messages import (
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.log_list import LEVELS, LogList
-from hyperdex_tui.widgets.painted import Line, Pane, line
+from hyperdex_tui.widgets.painted import Line, Pane, Span, line
 from hyperdex_tui.widgets.phases import PhaseTable
 
 _POLL_S = 0.1
@@ -42,6 +44,24 @@ _MADE = ("checkpoint", "converted model", "parameter files", "program")
 _LOG_COLUMNS = 17
 """Cells of time, phase and sign before the text of a log line."""
 
+_CANCELLED = 130
+"""Exit code of a compile that was asked to stop."""
+
+
+def ending(code: int | None) -> str:
+    """How a process ended that said nothing."""
+    if code is None:
+        return "its process is gone"
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"{name}, as from a machine short of memory" if name == "SIGKILL" else name
+
+
+def _key_spans(keys: Sequence[tuple[str, str]]) -> Iterator[Span]:
+    for cap, what in keys:
+        yield from ((cap, "accent"), (f" {what}   ", "text"))
+
 
 class RunScreen(AppScreen):
     """Follows one job file, at most ten times a second, and stops polling when the job has ended."""
@@ -50,7 +70,7 @@ class RunScreen(AppScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("run")
 
     def __init__(self, launcher: Launcher, job: JobFile) -> None:
-        super().__init__(f"Compile › {job.model_id}", note=f"job {job.job_id}")
+        super().__init__(f"Run › {job.model_id}", note=f"job {job.job_id}")
         self.job = job
         self.model_id = job.model_id
         self.progress = JobProgress()
@@ -103,9 +123,9 @@ class RunScreen(AppScreen):
         gone = code is not None or (started is not None and is_alive(started) is False)
         if gone and not self._follower.read():
             words = last_words(self.job).strip().splitlines()
-            reason = words[-1] if words else "no last words"
+            reason = words[-1] if words else "it left no words"
             exit_code = code if code is not None else 1
-            self.progress.fail(f"the compile ended without a result (exit code {exit_code}): {reason}", exit_code)
+            self.progress.fail(f"the compile ended without a result ({ending(code)}): {reason}", exit_code)
 
     def _show(self) -> None:
         self.query_one("#run-headline", Pane).show(self._headline())
@@ -129,11 +149,7 @@ class RunScreen(AppScreen):
         if progress.finished:
             return self._result(elapsed)
         if progress.error:
-            head = "■ cancelled" if progress.exit_code == 130 else "✗ failed"
-            return [
-                line((f"{head} after {elapsed}", "bad"), (f"  exit code {progress.exit_code}", "dim")),
-                *(line((part, "text")) for part in wrap(progress.error, max(20, self.size.width - 2), 2)),
-            ]
+            return self._failure(elapsed)
         if progress.started is None:
             return [line(("▶ starting", "accent"), ("  the compiler is being loaded", "dim"))]
         where = f"{progress.started.build or 'download'}  process {progress.started.pid} on {progress.started.host}"
@@ -141,6 +157,20 @@ class RunScreen(AppScreen):
             line((f"▶ running {elapsed}", "accent"), (f"  {where}", "dim")),
             line(("Esc leaves; it goes on.", "dim")),
         ]
+
+    def _failure(self, elapsed: str) -> list[Line]:
+        """What went wrong, and what can be done about it."""
+        progress = self.progress
+        next_step = line(*_key_spans((("R", "again"), ("c", "other choices"), ("L", "problems alone"))))
+        if progress.exit_code == _CANCELLED:
+            return [
+                line((f"■ cancelled after {elapsed}", "warn"), (f"  exit code {progress.exit_code}", "dim")),
+                line("Finished phases stay, so that the next compile begins behind them."),
+                next_step,
+            ]
+        parts = wrap(progress.error, max(20, self.size.width - 2), 2)
+        head = line((f"✗ failed after {elapsed}", "bad"), (f"  exit code {progress.exit_code}", "dim"))
+        return [head, *(line((part, "text")) for part in parts), *([next_step] if len(parts) == 1 else [])]
 
     def _result(self, elapsed: str) -> list[Line]:
         """What was made, and where to look next."""
@@ -155,11 +185,10 @@ class RunScreen(AppScreen):
         skipped = sum(phase.state == SKIPPED for phase in self.progress.phases)
         made += [f"{counted(skipped, 'phase')} up to date"] if skipped else []
         keys = (("i", "instructions"), ("m", "memory map"), ("p", "prompt it"), ("R", "again"), ("c", "other choices"))
-        next_step = line(*(part for cap, what in keys for part in ((cap, "accent"), (f" {what}   ", "text"))))
         return [
             line(("✓ compiled ", "good"), (self.progress.build, "accent"), f" in {elapsed}"),
             line(("made ", "dim"), ", ".join(made)),
-            next_step,
+            line(*_key_spans(keys)),
         ]
 
     def offers(self, action: str) -> bool:

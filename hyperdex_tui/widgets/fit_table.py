@@ -21,7 +21,7 @@ class FitTable(Pane):
     def show_plan(self, plan: FitPlan | None, chosen: int) -> None:
         """Show a plan; None while it is being computed."""
         title = pad("Per device", 12) + "".join(pad_left(name, cells) for name, cells in _COLUMNS)
-        title += " " * _VERDICT_CELLS + pad_left("ms/token", _SPEED_CELLS)
+        title += pad(" fits", _VERDICT_CELLS) + pad_left("ms/token", _SPEED_CELLS)
         lines: list[Line] = [line((title, "head"))]
         if plan is None:
             lines.append(line(("  computing …", "dim")))

@@ -138,6 +138,6 @@ class Form(Painted, can_focus=True):
 
     def _value(self, entry: Field, here: bool) -> str:
         if entry.is_switch:
-            return "[x] on" if entry.value else "[ ] off"
+            return "  [x] on" if entry.value else "  [ ] off"
         shown = entry.shown(entry.value)
         return f"‹ {shown} ›" if here else f"  {shown}"

@@ -9,6 +9,9 @@ from hyperdex_tui.formatting import wrap
 from hyperdex_tui.widgets.model_list import Entry, HubTitle
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
+_ROOM = 6
+"""Lines from which a build's passes are named."""
+
 _TALL = 9
 """Lines from which every sentence of the config gets its own."""
 
@@ -37,12 +40,13 @@ class ModelDetail(Pane):
         if height >= _TALL:
             lines += [line(sentence) for sentence in model.words]
         elif not model.note:
-            lines += [line(part) for part in wrap("; ".join(model.words), width, 2)]
+            problems = 1 if model.unsupported else 0
+            lines += [line(part) for part in wrap("; ".join(model.words), width, max(1, height - 3 - problems))]
         if model.summary and height >= _TALL:
             lines.append(line((model.summary, "dim")))
         lines.append(line(("licence ", "dim"), *_licence(model)))
-        if model.note:
-            lines.append(line(("✗ " + model.note, "bad")))
+        if problem := model.note or model.unsupported:
+            lines += [line((part, "bad")) for part in wrap(f"✗ {problem}", width, 2)]
         if isinstance(entry, BuildEntry):
             lines[1:] = lines[1:] if height >= _TALL else []
             devices = counted(entry.num_devices, "device")
@@ -50,9 +54,17 @@ class ModelDetail(Pane):
             lines.append(
                 line(("build ", "dim"), (entry.name, "accent"), f"  {entry.target}, {devices}, {entry.dtype}{tokens}")
             )
+            if height >= _ROOM and entry.passes:
+                lines += [line((part, "dim")) for part in wrap(_chosen(entry), width, 2)]
             if entry.stale:
                 lines.append(line(("! stale: " + entry.stale, "warn"), "; press c to compile again"))
-        return [*lines, _next_step(entry, build)]
+        return [*lines, _next_step(entry, model, build)]
+
+
+def _chosen(build: BuildEntry) -> str:
+    """The passes of a build, with what the cost model chose, and the wiring it chose it for."""
+    wiring = f"; wired as {build.topology}" if build.topology and build.num_devices > 1 else ""
+    return f"passes {', '.join(build.passes)}{wiring}"
 
 
 def facts(model: ModelEntry | HubEntry) -> str:
@@ -81,7 +93,7 @@ def _hub_lines(entry: HubEntry) -> list[Line]:
     ]
 
 
-def _next_step(entry: Entry, build: BuildEntry | None) -> Line:
+def _next_step(entry: Entry, model: ModelEntry, build: BuildEntry | None) -> Line:
     fit = (("f", "accent"), ("  where it fits", "text"))
     if build is not None and build.complete:
         delete = ((("x", "accent"), "  delete it   ")) if isinstance(entry, BuildEntry) else ()
@@ -92,4 +104,8 @@ def _next_step(entry: Entry, build: BuildEntry | None) -> Line:
         )
     if isinstance(entry, BuildEntry):
         return line(("c", "accent"), " compiles it to the end   ", ("x", "accent"), " deletes it")
+    if model.note or model.unsupported:
+        return line(
+            ("r", "accent"), " reads the prefix again   ", ("/", "accent"), " finds others, here and on the hub"
+        )
     return line("No build yet: ", ("c", "accent"), " chooses devices and compiles   ", *fit)

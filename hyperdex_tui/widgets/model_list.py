@@ -45,12 +45,12 @@ class HubTitle:
 Entry = ModelEntry | BuildEntry | HubEntry | HubTitle
 
 
-def badges(phases: tuple[bool, ...]) -> Line:
-    """`0✓ 1✓ 2· 3· 4·`: which phases have a result."""
+def badges(model: ModelEntry) -> Line:
+    """`0✓ 1✓ 2· 3· 4·`: which phases have a result; `0✗` for a model that cannot have one."""
     spans: list[Span] = []
-    for phase, done in enumerate(phases):
+    for phase, done in enumerate(model.phases):
         spans.append((f"{phase}✓ " if done else f"{phase}· ", "good" if done else "dim"))
-    return spans
+    return [("0✗ ", "bad"), *spans[1:]] if model.unsupported else spans
 
 
 class ModelList(RowList):
@@ -146,7 +146,7 @@ class ModelList(RowList):
             return (entry.model_id, None, "hub", *facts, None, entry.access)
         phases = " ".join(str(number) for number, done in enumerate(entry.phases) if done)
         where = "bundled" if entry.bundled else "prefix"
-        return (entry.model_id, None, where, *facts, entry.bytes, entry.note or f"phases {phases}")
+        return (entry.model_id, None, where, *facts, entry.bytes, entry.note or entry.unsupported or f"phases {phases}")
 
     def _room(self, width: int) -> int:
         """Cells of the name: what the columns leave, but no more than the eye follows."""
@@ -175,8 +175,10 @@ class ModelList(RowList):
             (entry.note, "bad") if isinstance(entry, ModelEntry) and entry.note else (entry.architecture, "dim")
         )
         if isinstance(entry, ModelEntry):
-            middle, size = badges(entry.phases), bytes_text(entry.bytes) if entry.bytes else "-"
+            middle, size = badges(entry), bytes_text(entry.bytes) if entry.bytes else "-"
             note = f"{note}, bundled" if entry.bundled and not entry.note else note
+            if entry.unsupported and not entry.note:
+                note, role = f"✗ not supported: {entry.architecture}", "bad"
             if entry.job:
                 note, role = "▶ at work, Enter follows", "accent"
         else:

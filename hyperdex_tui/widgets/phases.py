@@ -11,8 +11,15 @@ from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}
 _STEPS = "▁▂▃▄▅▆▇█"
-_FIXED = 3 + 29 + 6 + 13 + 11 + 12
-"""Cells of everything but the bar."""
+_FIXED = 3 + 29 + 6 + 13 + 12
+"""Cells of everything but bar and rate."""
+
+_LONGEST_BAR = 60
+"""A longer one would part the numbers from the phase they belong to."""
+
+_RATE = 11
+_WIDE = 100
+"""Columns from which every row has its rate; before, the row under the table has that of the phase at work."""
 
 
 class PhaseTable(Painted):
@@ -66,7 +73,8 @@ def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
     if phase.state == SKIPPED:
         detail = "" if phase.detail.startswith(SKIPPED) else f": {phase.detail}"
         return line(*head, (f"{phase.detail or SKIPPED}" if not detail else f"{SKIPPED}{detail}", "dim"))
-    cells = max(0, width - _FIXED - 1)
+    rate = rate_text(phase.rate, phase.unit) if width >= _WIDE else ""
+    cells = min(_LONGEST_BAR, max(0, width - _FIXED - 1 - (_RATE if width >= _WIDE else 0)))
     amount = f"{amount_text(phase.done, phase.unit)}" if phase.unit else ""
     left = phase.remaining_s
     time = f"{seconds_text(left)} left" if left is not None else seconds_text(elapsed)
@@ -75,7 +83,7 @@ def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
         *_bar(phase, cells),
         (pad_left(percent_text(phase.done, phase.total) if phase.state == RUNNING else "", 6), "text"),
         (pad_left(amount, 13), "text"),
-        (pad_left(rate_text(phase.rate, phase.unit), 11), "dim"),
+        (pad_left(rate, _RATE) if width >= _WIDE else "", "dim"),
         (pad_left(time, 12), "text"),
     )
 
@@ -83,7 +91,7 @@ def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
 def _bar(phase: PhaseProgress, cells: int) -> Line:
     if cells < 4:
         return ()
-    part = min(1.0, phase.done / phase.total) if phase.total else (1.0 if phase.state == DONE else 0.0)
+    part = 1.0 if phase.state == DONE else min(1.0, phase.done / phase.total) if phase.total else 0.0
     full = int(part * cells)
     role = "bad" if phase.state == FAILED else "good" if phase.state == DONE else "accent"
     return (("█" * full, role), ("░" * (cells - full), "dim"))

@@ -38,12 +38,12 @@ def share_lines(row: FitRow, width: int) -> list[Line]:
     if over:  # what lies beyond the memory is marked, not only coloured
         kept = line((cells[: min(first, border)], "kind-weight"), (cells[first:border], "kind-key"))
         bar = (*kept, ("!" * (width - border), "bad"))
-    total = f"{bytes_text(row.total_bytes)} of {bytes_text(row.capacity_bytes)} on each device"
+    total = f"each {bytes_text(row.total_bytes)} of {bytes_text(row.capacity_bytes)}"
     legend = line(
         (" W ", "kind-weight"),
         f" weights {bytes_text(weights)}  ",
         (" K ", "kind-key"),
-        f" caches and host {bytes_text(rest)}  ",
+        f" caches, host {bytes_text(rest)}  ",
         (f"{total}, {percent_text(row.total_bytes, row.capacity_bytes)}", "bad" if over else "strong"),
     )
     return [bar, legend]

@@ -15,7 +15,7 @@ from compiler.events import JobFinished, JobStarted, PhaseFinished, PhaseStarted
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.fit import add_estimates, plan_fit
 from hyperdex_tui.backend.jobs import JobFile, JobSpec, Launcher, job_file
-from hyperdex_tui.messages import OpenRun
+from hyperdex_tui.messages import OpenCompile, OpenRun
 from hyperdex_tui.screens.generate import GenerateScreen
 from hyperdex_tui.screens.instructions import InstructionsScreen
 from hyperdex_tui.screens.run import RunScreen
@@ -169,6 +169,31 @@ async def test_estimates_are_added_to_the_plan(prefix: Path, counts: tuple[int, 
     assert [row.total_bytes for row in estimated.rows] == [row.total_bytes for row in plan.rows]
     assert all(row.ms_per_token is not None and row.ms_per_token > 0 for row in estimated.rows)
     assert estimated.tokens == 256  # all that the model's positions allow
+
+
+async def test_devices_that_cannot_be_wired_are_a_note_and_harm_no_other_row(prefix: Path) -> None:
+    spec = JobSpec("hyperdex/demo", topology="2-lines", chunks=False)
+    plan = plan_fit(prefix, spec, (1, 4, 8))
+    assert ["cannot be wired" in row.note for row in plan.rows] == [False, False, True]
+    estimated = await add_estimates(plan, prefix, spec, (1, 4, 8))
+    assert [row.ms_per_token is None for row in estimated.rows] == [False, False, True]
+
+
+async def test_every_choice_says_what_it_changes(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.post_message(OpenCompile("hyperdex/demo", "u55c", 2))
+        await until(pilot, lambda: "ms/token, " in text(app))
+        assert "the last change" not in text(app)
+        await pilot.press("up", "up", "up", "space")
+        await until(pilot, lambda: "the last change: +" in text(app))
+        await pilot.press("up", "up", "right", "right")
+        await until(pilot, lambda: "✗ 8 devices cannot be wired as 2-lines" in text(app))
+        await until(pilot, lambda: "8 devices cannot" in text(app) and "the last change: " in text(app))
+        await pilot.press("up", "up", "up", "up", "8")
+        await until(pilot, lambda: text(app).count("8 devices cannot be wired") == 2)
+        await settle(pilot)
 
 
 async def test_without_config_and_hub_the_note_says_why(prefix: Path) -> None:

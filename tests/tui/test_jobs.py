@@ -113,22 +113,26 @@ def test_a_failed_phase_ends_the_job() -> None:
 
 
 def test_the_command_line_says_every_choice(tmp_path: Path) -> None:
-    spec = JobSpec("a/b", 4, "lpu-819", "bfloat16", 512, fusion=False, reorder=False, force=True)
+    off = {"fusion": False, "reorder": False, "chunks": False}
+    spec = JobSpec("a/b", 4, "lpu-819", "bfloat16", 512, **off, topology="ring", force=True)
     command = spec.command(tmp_path, tmp_path / "x.jsonl")
     assert command[:5] == [sys.executable, "-m", "compiler", "compile", "a/b"]
-    wanted = "--num-device 4 --target lpu-819 --dtype bfloat16 --max-length 512 --no-fusion --no-reorder --force"
+    wanted = (
+        "--num-device 4 --target lpu-819 --dtype bfloat16 --max-length 512 --topology ring --no-fusion --no-reorder"
+    )
+    wanted += " --no-pass chunk-transmit --force"
     assert wanted in " ".join(command)
     assert command[-3:] == ["--events", "--job", str(tmp_path / "x.jsonl")]
     assert spec.build == "lpu-819-4x-bfloat16"
 
 
 def test_the_compiler_knows_every_option_the_app_gives(tmp_path: Path) -> None:
-    from compiler.cli.compile import command
+    from compiler.cli import compile, estimate
 
-    known = {name for parameter in command.params for name in parameter.opts}
-    spec = JobSpec("a/b", max_length=1, fusion=False, reorder=False, force=True)
-    given = {word for word in spec.command(tmp_path, tmp_path / "x") if word.startswith("--")}
-    assert given <= known
+    spec = JobSpec("a/b", max_length=1, fusion=False, reorder=False, chunks=False, topology="ring", force=True)
+    for command, words in ((compile.command, spec.command(tmp_path, tmp_path / "x")), (estimate.command, spec.choices)):
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_no_job_is_started_through_a_link_out_of_the_model(tmp_path: Path) -> None:
