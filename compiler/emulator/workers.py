@@ -17,7 +17,7 @@ class Workers:
         self._workers: list[_Worker] = []
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run all jobs at the same time, the first one on this thread."""
+        """Run all jobs at the same time, the first one on this thread; what one of them raises is raised here."""
         if len(jobs) == 1:
             jobs[0]()
             return
@@ -48,6 +48,7 @@ class _Worker:
         self._ready.acquire()
         self._done.acquire()
         self._job: Job | None = None
+        self._error: BaseException | None = None
         self._is_busy = False
         threading.Thread(target=self._serve, daemon=True, name="hyperdex-kernel").start()
 
@@ -58,8 +59,11 @@ class _Worker:
         self._ready.release()
 
     def finish(self) -> None:
-        """Wait for the job."""
+        """Wait for the job; what it raised is raised here."""
         self._done.acquire()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def join(self) -> None:
         """Wait for the job where `finish` may have been cut short: what it writes to must still be there."""
@@ -70,7 +74,10 @@ class _Worker:
         while True:
             self._ready.acquire()
             if self._job is not None:
-                self._job()
+                try:
+                    self._job()
+                except BaseException as error:  # a thread that ended would be waited for without end
+                    self._error = error
             self._is_busy = False
             self._done.release()
 

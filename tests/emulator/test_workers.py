@@ -40,3 +40,16 @@ def test_an_interruption_waits_for_what_still_writes_and_leaves_nothing_for_the_
         assert written[-1] == value
         workers.run([lambda: None, lambda value=value: slow(10 + value)])
         assert written[-1] == 10 + value
+
+
+def test_what_a_job_raises_on_its_thread_is_raised_by_run_and_the_next_run_works() -> None:
+    workers, done = Workers(), []
+
+    def failing() -> None:
+        raise Interruption
+
+    for value in range(3):
+        with pytest.raises(Interruption):
+            workers.run([lambda: None, failing, lambda: None])
+        workers.run([lambda: None, lambda: None, lambda value=value: done.append(value)])
+    assert done == [0, 1, 2]
