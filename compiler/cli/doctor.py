@@ -5,21 +5,24 @@ Looks and never touches: no file is written and the network is not asked.
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import platform
-import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+from packaging.requirements import Requirement
 
 from compiler import __version__
 from compiler.cards import LPU_VENDOR, PCI_DEVICES, find_cards
 from compiler.cli.answer import answer, json_option
 from compiler.cli.options import examples, prefix_option
 from compiler.cli.selection import open_workspace
+from compiler.cli.table import table_lines, terminal_width
 from compiler.errors import HyperDexError, UsageError
 from compiler.sanitize import one_line
 
@@ -51,8 +54,9 @@ def command(prefix: Path | None, as_json: bool) -> None:
     if as_json:
         answer({"findings": [asdict(finding) for finding in found]})
     else:
-        for finding in found:
-            click.echo(f"{finding.level:<8} {finding.name:<10} {finding.detail}")
+        rows = [(finding.level, finding.name, finding.detail) for finding in found]
+        for line in table_lines(rows, terminal_width()):
+            click.echo(line)
     problems = [finding.name for finding in found if finding.level == "problem"]
     if problems:
         raise UsageError(f"this machine has a problem with: {', '.join(problems)}", "see the lines above")
@@ -65,7 +69,17 @@ def examine(prefix: Path | None = None, pci: Path = PCI_DEVICES) -> tuple[Findin
         prefix: as given on the command line.
         pci: where the kernel lists PCI devices.
     """
-    return (_versions(), _packages(), _machine(), _terminal(), _prefix(prefix), _cards(pci), _hub())
+    return (
+        _versions(),
+        _packages(),
+        _machine(),
+        _emulator(),
+        _terminal(),
+        _prefix(prefix),
+        _models(prefix),
+        _cards(pci),
+        _hub(),
+    )
 
 
 def _versions() -> Finding:
@@ -83,17 +97,36 @@ def _packages() -> Finding:
         wanted = metadata.requires("hyperdex-tui") or []
     except metadata.PackageNotFoundError:
         return Finding("packages", "warning", "hyperdex-tui runs from a folder and is not installed; make run installs")
-    found, missing = [], []
-    for requirement in wanted:
-        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-        if "extra ==" in requirement or (name == "tomli" and sys.version_info >= (3, 11)):
+    installed = {}
+    for text in wanted:
+        name = Requirement(text).name
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return judge_packages(wanted, installed)
+
+
+def judge_packages(wanted: Sequence[str], installed: Mapping[str, str]) -> Finding:
+    """Whether what is installed is what is needed.
+
+    Args:
+        wanted: requirements as a package's metadata lists them, extras among them.
+        installed: version of each that is there.
+    """
+    found, missing, unfit = [], [], []
+    for needed in map(Requirement, wanted):
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
             continue
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            missing.append(name)
+        version = installed.get(needed.name)
+        if version is None:
+            missing.append(needed.name)
+            continue
+        found.append(f"{needed.name} {version}")
+        if not needed.specifier.contains(version, prereleases=True):
+            unfit.append(f"{needed.name} {version} is not {needed.specifier}")
     if missing:
         return Finding("packages", "problem", f"missing: {', '.join(missing)}; install hyperdex-tui again")
+    if unfit:
+        return Finding("packages", "warning", f"{', '.join(unfit)}; install hyperdex-tui again")
     return Finding("packages", "ok", ", ".join(found))
 
 
@@ -106,6 +139,14 @@ def _machine() -> Finding:
     except (OSError, ValueError):
         memory = "an unknown amount"
     return Finding("machine", "ok", f"{counted(cores, 'core')}, {memory} of memory")
+
+
+def _emulator() -> Finding:
+    from compiler.emulator.kernel import default_kernel
+
+    if default_kernel().native:
+        return Finding("emulator", "ok", "its inner loops are compiled for this processor")
+    return Finding("emulator", "warning", "llvmlite does not work here: the same bits, but many times slower")
 
 
 def _terminal() -> Finding:
@@ -128,7 +169,10 @@ def _prefix(prefix: Path | None) -> Finding:
     place = chosen.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
-    where = one_line(str(chosen), 200) + ("" if place == chosen.absolute() else ", not made yet")
+    origin = (
+        "--prefix" if prefix is not None else "$HYPERDEX_PREFIX" if os.environ.get("HYPERDEX_PREFIX") else "default"
+    )
+    where = f"{one_line(str(chosen), 200)} ({origin})" + ("" if place == chosen.absolute() else ", not made yet")
     free = free_bytes(chosen)
     text = f"{where}; {bytes_text(free)} free"
     if not os.access(place, os.W_OK | os.X_OK):
@@ -136,6 +180,23 @@ def _prefix(prefix: Path | None) -> Finding:
     if free < _LITTLE_SPACE_BYTES:
         return Finding("prefix", "warning", f"{text}; a model of 1.3 billion parameters takes about 8 GB")
     return Finding("prefix", "ok", f"{text}, writable")
+
+
+def _models(prefix: Path | None) -> Finding:
+    """How much lies in the prefix, and what a compile would do again."""
+    from compiler.cli.models import inspect_model
+    from compiler.quantity import bytes_text, counted
+
+    try:
+        states = [inspect_model(folder) for folder in open_workspace(prefix).models()]
+    except HyperDexError:
+        return Finding("models", "warning", "not looked for: there is no such prefix")
+    builds = [build for state in states for build in state.builds]
+    total = sum(state.bytes for state in states) + sum(build.bytes for build in builds)
+    text = f"{counted(len(states), 'model')} with {counted(len(builds), 'build')}, {bytes_text(total)}"
+    if stale := sum(bool(build.stale) for build in builds):
+        return Finding("models", "warning", f"{text}; {counted(stale, 'build')} stale, hyperdex models says why")
+    return Finding("models", "ok", text)
 
 
 def _cards(pci: Path) -> Finding:

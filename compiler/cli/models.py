@@ -11,6 +11,7 @@ import click
 from compiler.cli.answer import answer, json_option
 from compiler.cli.options import examples, prefix_option
 from compiler.cli.selection import open_workspace
+from compiler.cli.table import table_lines, terminal_width
 from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def _table(states: list[ModelState]) -> list[str]:
             rows.append(
                 (f"  {build.name}", done, format_quantity(build.bytes, "bytes"), _shown(build.stale, build.phases))
             )
-    widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
-    return [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows]
+    return table_lines(rows, terminal_width(), right=(2,))
 
 
 def _shown(stale: str, phases: tuple[int, ...]) -> str:
@@ -128,13 +128,18 @@ def _list_architectures(as_json: bool) -> None:
     from compiler.graph.architectures import SUPPORTED
 
     if as_json:
-        rows = [
+        entries = [
             {"name": each.name, "example": each.example, "features": list(each.features), "missing": each.missing}
             for each in SUPPORTED
         ]
-        answer({"architectures": rows})
+        answer({"architectures": entries})
         return
-    width = max(len(each.name) for each in SUPPORTED)
-    for each in SUPPORTED:
-        missing = f" (not: {each.missing})" if each.missing else ""
-        click.echo(f"{each.name:<{width}}  e.g. {each.example}: {'; '.join(each.features)}{missing}")
+    rows = [
+        (
+            each.name,
+            f"e.g. {each.example}: {'; '.join(each.features)}" + (f" (not: {each.missing})" if each.missing else ""),
+        )
+        for each in SUPPORTED
+    ]
+    for line in table_lines(rows, terminal_width()):
+        click.echo(line)

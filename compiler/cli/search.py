@@ -9,6 +9,7 @@ import click
 
 from compiler.cli.answer import answer, json_option
 from compiler.cli.options import examples
+from compiler.cli.table import table_lines, terminal_width
 
 if TYPE_CHECKING:
     from compiler.hub.search import FoundModel
@@ -48,5 +49,4 @@ def _table(found: tuple[FoundModel, ...], supported: set[str]) -> list[str]:
         known = "ok" if each.architecture in supported else "no" if each.architecture else "?"
         size = parameters_text(each.parameters)
         rows.append((each.model_id, each.architecture or "-", known, size, each.dtype, each.licence or "-", access))
-    widths = [max(len(row[column]) for row in rows) for column in range(7)] if rows else []
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return table_lines(rows, terminal_width())

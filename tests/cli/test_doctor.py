@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compiler.cards import find_cards
-from compiler.cli.doctor import examine
+from compiler.cli.doctor import examine, judge_packages
 from compiler.cli.main import main
 
 
@@ -36,7 +36,9 @@ def test_cards_are_the_devices_of_the_vendor(tmp_path: Path) -> None:
 def test_text_and_json_tell_the_same(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--prefix", str(prefix), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["findings"]
-    assert [row["name"] for row in rows] == ["versions", "packages", "machine", "terminal", "prefix", "cards", "hub"]
+    assert [row["name"] for row in rows] == [
+        *("versions", "packages", "machine", "emulator", "terminal", "prefix", "models", "cards", "hub")
+    ]
     assert main(["doctor", "--prefix", str(prefix)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [[row["level"], row["name"]] for row in rows]
@@ -68,3 +70,32 @@ def test_no_secret_is_shown(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert hub() == "https://mirror.example, no token"
     monkeypatch.setenv("HF_ENDPOINT", "nonsense")
     assert "HF_ENDPOINT is not" in hub()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "level", "said"),
+    [
+        (["torch<3,>=2.6"], {"torch": "2.13.0+cpu"}, "ok", "torch 2.13.0+cpu"),
+        (["torch<3,>=2.6"], {"torch": "2.5"}, "warning", "torch 2.5 is not <3,>=2.6"),
+        (["torch>=2.6", "rich"], {"rich": "1"}, "problem", "missing: torch"),
+        (['pytest>=8; extra == "dev"', 'tomli; python_version < "3"'], {}, "ok", ""),
+        (["torch>=2.6"], {"torch": "3.0.dev1"}, "ok", "torch 3.0.dev1"),
+    ],
+)
+def test_packages_are_judged_by_what_the_metadata_wants(
+    wanted: list[str], installed: dict[str, str], level: str, said: str
+) -> None:
+    found = judge_packages(wanted, installed)
+    assert found.level == level and said in found.detail
+
+
+def test_where_the_prefix_comes_from_and_what_lies_in_it_is_said(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def details(given: Path | None) -> dict[str, str]:
+        return {finding.name: finding.detail for finding in examine(given)}
+
+    assert "(--prefix)" in details(prefix)["prefix"]
+    (prefix / "a" / "ckpt").mkdir(parents=True)
+    (prefix / "a" / "ckpt" / "config.json").write_text("{}")
+    monkeypatch.setenv("HYPERDEX_PREFIX", str(prefix))
+    assert "($HYPERDEX_PREFIX)" in details(None)["prefix"]
+    assert details(None)["models"] == "1 model with 0 builds, 2 bytes"
