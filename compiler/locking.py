@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from compiler.errors import BusyError, UsageError
+from compiler.opening import open_regular
 from compiler.publish import explain, make_folder, publish_file
 from compiler.sanitize import one_line
 
@@ -89,10 +90,7 @@ def _prepare(path: Path) -> int:
 def describe_holder(folder: Path) -> str:
     """Say in one line who holds the lock of `folder`, as far as known."""
     try:
-        path = folder / HOLDER_NAME
-        if path.is_symlink() or not path.is_file():
-            return "another process"
-        with path.open("rb") as file:
+        with open_regular(folder / HOLDER_NAME, follow=False) as file:
             loaded = json.loads(file.read(_HOLDER_LIMIT_BYTES))
         owner, host, pid, since = (one_line(str(loaded[key]), 80) for key in ("owner", "host", "pid", "since"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

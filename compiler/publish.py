@@ -195,10 +195,10 @@ def discard_folder(final: Path) -> None:
         aside = final.parent / f".{final.name}.tmp-{secrets.token_hex(4)}"
         final.rename(aside)
         sync_folder(final.parent)
-        if aside.is_symlink():
-            aside.unlink()
-        else:
+        if aside.is_dir() and not aside.is_symlink():
             shutil.rmtree(aside)
+        else:
+            aside.unlink()
 
 
 def sync_folder(path: Path) -> None:
@@ -245,7 +245,7 @@ def _hold(descriptor: int) -> bool:
 
 def _is_abandoned(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from torture.hostile_files import (
     valid_bin,
 )
 from torture.report import Effort, Row, timed
-from torture.subject import CONFIG, MODEL_ID, Subject, manners, safetensors_bytes, weights, write_checkpoint
+from torture.subject import BUILD, CONFIG, MODEL_ID, Subject, manners, safetensors_bytes, weights, write_checkpoint
 
 CONFIGS = 1500
 SAFETENSORS = 800
@@ -70,7 +70,7 @@ def hostile_checkpoints(commands: Commands, place: Path, effort: Effort) -> list
             victim.fresh(compiled=target.startswith((".lock", "hyperdex_", "param", "inst")))
             own = "/" in target or target.startswith(".")
             PLACES[name](victim.subject.folder / target if own else victim.ckpt / target, victim)
-            victim.attack(row, f"{name} for {target}")
+            victim.attack(row, f"{name} for {target}", READERS if name == "a pipe" else ())
 
     return [
         timed(Row("a hostile config.json", PROMISE), configs),
@@ -114,11 +114,11 @@ class _Victim:
         shutil.copytree(self._sound.ckpt, self.outside)
         (self.outside / "secret").write_bytes(SECRET)
 
-    def attack(self, row: Row, what: str) -> None:
-        """Compile, verify and list the model, and judge."""
+    def attack(self, row: Row, what: str, also: Iterable[list[str]] = ()) -> None:
+        """Compile, verify and list the model, do what `also` says, and judge."""
         before = _contents(self.outside)
         compiled = self._run(["compile", MODEL_ID, "--offline"])
-        outcomes = [compiled, self._run(["verify", MODEL_ID]), self._run(["models"])]
+        outcomes = [compiled, *map(self._run, (["verify", MODEL_ID], ["models"], *also))]
         wrong = next(filter(None, (self._judge(outcome) for outcome in outcomes)), "")
         if self.canary.exists():
             self.canary.unlink()
@@ -180,10 +180,25 @@ def _clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+READERS = (
+    ["generate", MODEL_ID, "--prompt-ids", "1,2", "--max-new-tokens", "2"],
+    ["generate", MODEL_ID, "a b", "--max-new-tokens", "2"],
+    ["debug", MODEL_ID, "--prompt-ids", "1,2", "--execute", "step", "--execute", "quit"],
+    ["disasm", MODEL_ID],
+    ["map", MODEL_ID],
+    ["estimate", MODEL_ID, "--offline"],
+    ["diff", MODEL_ID, BUILD, BUILD],
+    ["download", MODEL_ID, "--offline"],
+    ["delete", MODEL_ID, "--yes"],
+)
+"""What else opens the files of a model."""
+
 TARGETS = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "README.md",
     "model.safetensors",
     "model.safetensors.index.json",
     "hyperdex_config.json",
@@ -197,6 +212,9 @@ TARGETS = (
     "param/u55c-1x/param_1fpga_00_00.bin",
     "inst/u55c-1x/manifest.json",
     "inst/u55c-1x/inst_1fpga.bin",
+    "inst/u55c-1x",
+    "param/u55c-1x",
+    "param/.u55c-1x.tmp-0",
 )
 """Files that something else stands in place of; without a folder they are of the checkpoint."""
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.opening import open_regular
 from compiler.sanitize import one_line
 
 CARD_NAME = "README.md"
@@ -34,7 +35,7 @@ def read_card(ckpt: Path) -> Card:
     """The card of a checkpoint; an empty one where there is none or it cannot be read."""
     for name in (CARD_NAME, _BUNDLED_NAME):
         try:
-            with (ckpt / name).open("rb") as file:
+            with open_regular(ckpt / name) as file:
                 return parse_card(file.read(_LIMIT_BYTES).decode("utf-8", "replace"))
         except OSError:
             continue

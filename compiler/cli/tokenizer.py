@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compiler.checkpoint.regular_file import find_file
 from compiler.errors import CheckpointError, UsageError
+from compiler.opening import open_regular
 from compiler.sanitize import one_line
 
 _PLAIN_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 _PLAIN_MODELS = ("llama", "opt")
 _CONFIG_LIMIT_BYTES = 16 << 20
+_LIMIT_BYTES = 256 << 20
+_READ_SUFFIXES = (".json", ".model", ".txt", ".jinja")
+_ADVICE = "repair it, download the model again, or give the tokens with --prompt-ids"
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
@@ -49,7 +54,19 @@ def has_tokenizer(ckpt: Path) -> bool:
     return any((ckpt / name).is_file() for name in _FILES)
 
 
+def _check_files(ckpt: Path) -> None:
+    """Refuse what a library would wait for, read without end or follow out of the model's folder.
+
+    Raises:
+        CheckpointError: naming the file.
+    """
+    for path in sorted(ckpt.iterdir()):
+        if path.suffix in _READ_SUFFIXES and (file := find_file(ckpt, path.name)) and file.size > _LIMIT_BYTES:
+            raise CheckpointError(f"{path.name} has {file.size} bytes, at most {_LIMIT_BYTES} are read", _ADVICE)
+
+
 def _load(ckpt: Path) -> Any:
+    _check_files(ckpt)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["HF_HUB_OFFLINE"] = "1"  # a local folder must never make transformers ask the hub
     with warnings.catch_warnings():
@@ -63,7 +80,7 @@ def _load(ckpt: Path) -> Any:
         except Exception as error:  # whatever a damaged file makes of it
             raise CheckpointError(
                 f"{ckpt}: the tokenizer, or the config.json it goes by, cannot be read ({_reason(error)})",
-                "repair it, download the model again, or give the tokens with --prompt-ids",
+                _ADVICE,
             ) from None
 
 
@@ -91,7 +108,7 @@ def _tokenizer_class(ckpt: Path) -> Any:
 
 def _text_field(path: Path, name: str) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             loaded = json.loads(file.read(_CONFIG_LIMIT_BYTES))
     except (OSError, ValueError, RecursionError):
         return ""

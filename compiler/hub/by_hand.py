@@ -20,6 +20,7 @@ from compiler.hub.selection import (
     is_index,
     shards_of,
 )
+from compiler.opening import open_regular
 from compiler.quantity import counted
 from compiler.sanitize import one_line
 
@@ -83,7 +84,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
         CheckpointError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(limit_bytes + 1)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error

@@ -8,21 +8,20 @@ started elsewhere.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from compiler.errors import ArtifactError, UsageError
+from compiler.opening import open_regular
 from compiler.workspace import ModelFolder, Workspace, build_name, check_inside, parse_model_id
 from hyperdex_tui.backend.job_options import checked_options
 
@@ -195,7 +194,7 @@ class Follower:
         from compiler.events import from_line
 
         try:
-            with _open_regular(self.path) as file:
+            with open_regular(self.path) as file:
                 if os.fstat(file.fileno()).st_size < self._offset:
                     self._offset, self._rest = 0, b""
                 file.seek(self._offset)
@@ -213,15 +212,6 @@ class Follower:
             except ArtifactError:
                 continue
         return records
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a file of a shared folder; a pipe, which would be waited for, and a device are OSErrors."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
 
 
 def is_alive(started: JobStarted) -> bool | None:
@@ -249,7 +239,7 @@ def running_job(folder: ModelFolder) -> str:
         newest = max(folder.jobs.glob("*.jsonl"), default=None, key=lambda path: path.name)
         if newest is None:
             return ""
-        with _open_regular(newest) as file:
+        with open_regular(newest) as file:
             head = file.readline(_LINE_LIMIT)
             file.seek(max(0, newest.stat().st_size - _TAIL_BYTES))
             tail = file.read().rstrip().rpartition(b"\n")[2]
@@ -283,7 +273,7 @@ def stop(pid: int) -> str:
 def last_words(job: JobFile, limit: int = 4000) -> str:
     """The end of what the child wrote to its log, for a job that died without an event."""
     try:
-        with _open_regular(job.log) as file:
+        with open_regular(job.log) as file:
             file.seek(max(0, job.log.stat().st_size - limit))
             return file.read().decode("utf-8", "replace")
     except OSError:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from compiler.artifacts.files import find_build_file, read_build_file
 from compiler.errors import ArtifactError
+from compiler.opening import open_regular
 from compiler.strict_json import RECOMPILE
 
 
@@ -32,7 +33,7 @@ def map_file(path: Path) -> mmap.mmap:
     """
     found = find_build_file(path.parent, path.name)
     try:
-        with found.real.open("rb") as file:
+        with open_regular(found.real, follow=False) as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
