@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from compiler.dtypes import DType
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.kernel import Kernel, Tasks
-from compiler.emulator.kernel_ir import TASK_FIELDS
+from compiler.emulator.task import TASK_FIELDS
 from compiler.memory_map import CHANNELS
 from compiler.rounding import to_float32
 

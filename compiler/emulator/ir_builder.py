@@ -40,6 +40,11 @@ def splat(kind: Any, value: float) -> Value:
     return ir.Constant(ir.VectorType(kind, LANES), [value] * LANES)
 
 
+def stored_kind(dtype: DType, native_half: bool) -> Any:
+    """What an element of a matrix is loaded as."""
+    return {FLOAT16: F16 if native_half else I16, BFLOAT16: I16}.get(dtype, F32)
+
+
 class Group:
     """LANES neighbouring elements of a vector, or fewer at its end.
 
@@ -55,11 +60,20 @@ class Group:
 
     def load(self, base: Value) -> Value:
         """The elements of float32 `base`, 0 where there is none."""
-        address = self._code.element(base, self.index)
+        return self._load(base, F32, "f32", 4)
+
+    def load_stored(self, base: Value, dtype: DType, native_half: bool) -> Value:
+        """The elements of `base`, stored as `dtype`, as float32; 0 where there is none."""
+        kind = stored_kind(dtype, native_half)
+        suffix = {F32: "f32", F16: "f16"}.get(kind, "i16")
+        return self._code.widened(self._load(base, kind, suffix, dtype.itemsize), dtype, native_half)
+
+    def _load(self, base: Value, kind: Any, suffix: str, align: int) -> Value:
+        address, wide = self._code.element(base, self.index, kind), ir.VectorType(kind, LANES)
         if self.mask is None:
-            return self._code.b.load(address, align=4, typ=FLOATS)
-        function = self._code.intrinsic("llvm.masked.load.v16f32.p0", FLOATS, (PTR, I32, self.mask.type, FLOATS))
-        return self._code.b.call(function, (address, I32(4), self.mask, splat(F32, 0.0)))
+            return self._code.b.load(address, align=align, typ=wide)
+        function = self._code.intrinsic(f"llvm.masked.load.v{LANES}{suffix}.p0", wide, (PTR, I32, self.mask.type, wide))
+        return self._code.b.call(function, (address, I32(align), self.mask, ir.Constant(wide, None)))
 
     def store(self, base: Value, value: Value) -> None:
         """Write the elements that exist."""
@@ -227,6 +241,31 @@ class Code:
         exponent = b.add(b.shl(b.bitcast(shifted, INTS), splat(I32, 23)), splat(I32, 127 + EXP_SHIFT << 23))
         result = b.fmul(b.fmul(power, b.bitcast(exponent, FLOATS)), splat(F32, 2.0**-EXP_SHIFT))
         return b.select(low, splat(F32, 0.0), result)
+
+    def widened(self, raw: Value, dtype: DType, native_half: bool) -> Value:
+        """Stored elements, LANES or a single one, as float32, which is exact."""
+        b = self.b
+        if dtype not in (FLOAT16, BFLOAT16):
+            return raw
+        many = isinstance(raw.type, ir.VectorType)
+        floats, ints = (FLOATS, INTS) if many else (F32, I32)
+
+        def constant(value: float) -> Value:
+            kind = F32 if isinstance(value, float) else I32
+            return splat(kind, value) if many else kind(value)
+
+        if dtype == FLOAT16 and native_half:
+            return b.fpext(raw, floats)
+        bits = b.zext(raw, ints)
+        if dtype == BFLOAT16:
+            return b.bitcast(b.shl(bits, constant(16)), floats)
+        # Magnitude to its place, exponent corrected by an exact product (subnormals too); infinity and NaN apart.
+        size = b.shl(b.and_(bits, constant(0x7FFF)), constant(13))
+        small = b.bitcast(b.fmul(b.bitcast(size, floats), constant(2.0**112)), ints)
+        large = b.icmp_unsigned(">=", size, constant(0x7C00 << 13))
+        magnitude = b.select(large, b.or_(size, constant(0x7F800000)), small)
+        sign = b.shl(b.and_(bits, constant(0x8000)), constant(16))
+        return b.bitcast(b.or_(magnitude, sign), floats)
 
     def rounded(self, x: Value, dtype: DType, native_half: bool) -> Value:
         """`rounding.round_to`."""

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import Vector, dot_rows
-from compiler.emulator.kernel_ir import TASK_FIELDS, function_name, module_text
 from compiler.emulator.tape import FAULT_WORD, OPS, SHARED_WORDS, Rows
+from compiler.emulator.task import TASK_FIELDS, Task, function_name
 from compiler.emulator.workers import Workers, thread_count
 from compiler.rounding import storage, to_float32
 
 Tasks = NDArray[np.int64]
-"""[tasks, len(TASK_FIELDS)]."""
+"""[tasks, len(TASK_FIELDS)], rows of `Task`."""
 
 PARALLEL_PRODUCTS = 1 << 17
 """Below so many multiplications (some 20 us of one core) waking other cores costs more than it saves."""
@@ -36,33 +36,6 @@ PARALLEL_TAPE_PRODUCTS = 1 << 22
 _Function = Callable[[int, int], None]
 _Interpreter = Callable[[int, int, int, int, int, int, int], int]
 _FIELDS = len(TASK_FIELDS)
-
-
-class Task(NamedTuple):
-    """One matrix times several vectors; in the order of TASK_FIELDS.
-
-    Attributes:
-        matrix: address of row 0; row r lies r * row_bytes behind.
-        row_bytes: bytes between rows.
-        rows, cols: extent.
-        vectors: address of vector 0, float32 [cols]; vector v lies v * vector_step elements behind.
-        vector_step: elements between vectors.
-        result: address of the product of row 0 and vector 0, float32.
-        result_step: elements between the products of neighbouring rows.
-        next: elements between the products of neighbouring vectors.
-        vector_count: number of vectors.
-    """
-
-    matrix: int
-    row_bytes: int
-    rows: int
-    cols: int
-    vectors: int
-    vector_step: int
-    result: int
-    result_step: int
-    next: int
-    vector_count: int
 
 
 ROWS = Task._fields.index("rows")
@@ -219,6 +192,8 @@ def _engine() -> _Engine | None:
     """The compiler with the products; None when LLVM is missing or cannot make code for this processor."""
     try:
         import llvmlite.binding as llvm
+
+        from compiler.emulator import kernel_ir
     except ImportError:
         return None
     try:
@@ -231,7 +206,7 @@ def _engine() -> _Engine | None:
             cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=2
         )
         engine = _Engine(llvm, llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine), native_half)
-        engine.add(module_text(native_half))
+        engine.add(kernel_ir.module_text(native_half))
     except (RuntimeError, OSError):
         return None
     return engine

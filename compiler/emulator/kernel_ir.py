@@ -1,43 +1,48 @@
-"""The dot-product kernel as LLVM assembly: what `arithmetic.dot_rows` means, for any processor.
+"""The dot-product kernel as LLVM code: what `arithmetic.dot_rows` means, for any processor.
 
 Vectors of LANES floats are spelled out and every product and sum is a
 separate rounding, so LLVM has no freedom to change a bit: a processor with
 narrower registers uses several of them. Stored 16-bit weights are widened in
-registers, which is exact; they are read once, in the order they lie in.
+registers, which is exact.
 
 A task is one matrix of rows that lie `row_bytes` apart, times several vectors:
-`TASK_FIELDS` 64-bit numbers, see `kernel.Task`.
+`task.TASK_FIELDS`. Few vectors wait for memory: rows are read once, in the
+order they lie in. Many vectors wait for arithmetic: a block of rows and columns
+is widened once, and all vectors go over it. Imported only where llvmlite is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
-
-TASK_FIELDS = (
-    *("matrix", "row_bytes", "rows", "cols"),
-    *("vectors", "vector_step", "result", "result_step", "next", "vector_count"),
-)
-_POINTERS = ("matrix", "vectors", "result")
+from compiler.emulator.ir_builder import F32, FLOATS, I8, I32, I64, PTR, Code, Group, Value, splat
+from compiler.emulator.task import TASK_FIELDS, function_name
 
 TILE_ROWS = 4
 TILE_VECTORS = 4
 """Rows times vectors computed together: 16 running sums and their operands fit the registers of AVX-512."""
 
-PANEL_VECTORS = 16
-"""Vectors that go through all rows of a task before the next ones do: they stay in the second-level cache."""
+BLOCK_COLS = 512
+"""Columns of a tile's rows that are widened together: they stay in the first-level cache."""
 
-PREFETCH_ROWS = 2 * TILE_ROWS
-"""A product with one vector waits for memory: ask for the rows after the next tile."""
+PANEL_VECTORS = 64
+"""Vectors that go over a block before the next block is widened: so many running sums are kept."""
 
-_STORED = {FLOAT16: ("half", "f16"), BFLOAT16: ("i16", "i16"), FLOAT32: ("float", "f32")}
-_WIDE = f"<{LANES} x float>"
-_TILE_PARAMETERS = "ptr %w, i64 %row_bytes, i64 %cols, ptr %x, i64 %vector_step, ptr %out, i64 %result_step, i64 %next"
+BLOCKED_VECTORS = 16
+"""From so many vectors on, widening once pays."""
 
+CACHE_LINE = 64
+_ROW_BYTES = 4 * (BLOCK_COLS + LANES)
+"""Between the widened rows of a block; no power of two, so that they lie in different cache sets."""
 
-def function_name(dtype: DType) -> str:
-    """Name of the exported function for matrices of `dtype`: void (ptr tasks, i64 count)."""
-    return f"dot_{dtype}"
+_SUM_BYTES = 4 * LANES
+_POINTERS = ("matrix", "vectors", "result")
+_VOID = ir.VoidType()
 
 
 def module_text(native_half: bool) -> str:
@@ -46,242 +51,223 @@ def module_text(native_half: bool) -> str:
     Args:
         native_half: whether the processor converts half to float; else it is done with integers.
     """
-    kinds = "".join(
-        f"declare <{LANES} x {kind}> @llvm.masked.load.v{LANES}{suffix}.p0(ptr, i32, <{LANES} x i1>, "
-        f"<{LANES} x {kind}>)\n"
-        for kind, suffix in _STORED.values()
-    )
-    parts = [kinds, "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n"]
-    for dtype in _STORED:
-        for rows in (1, TILE_ROWS):
-            parts += [_Tile(dtype, rows, vectors, native_half).text() for vectors in (1, TILE_VECTORS)]
-        parts.append(_driver(dtype))
-    return "\n".join(parts)
+    module = ir.Module("kernel")
+    tiles = {count: _block_tile(module, count) for count in (1, TILE_VECTORS)}
+    for dtype in (FLOAT16, BFLOAT16, FLOAT32):
+        rows = {
+            (count, vectors): _row_tile(module, dtype, count, vectors, native_half)
+            for count in (1, TILE_ROWS)
+            for vectors in (1, TILE_VECTORS)
+        }
+        _driver(module, dtype, rows, _Blocked(module, dtype, tiles, native_half).function)
+    return str(module)
 
 
-class _Tile:
-    """Function text: `rows` rows times `vectors` vectors."""
-
-    def __init__(self, dtype: DType, rows: int, vectors: int, native_half: bool) -> None:
-        self.dtype = dtype
-        self.rows = range(rows)
-        self.vectors = range(vectors)
-        self.pairs = [(row, vector) for row in self.rows for vector in self.vectors]
-        self.native_half = native_half
-        self.name = f"tile_{dtype}_{rows}x{vectors}"
-        kind, self.suffix = _STORED[dtype]
-        self.stored = "i16" if dtype == FLOAT16 and not native_half else kind
-        if self.stored == "i16":
-            self.suffix = "i16"
-        self.lines: list[str] = []
-
-    def text(self) -> str:
-        """Loop over whole groups of LANES columns, a masked rest, and the fold of the lanes."""
-        self.lines = [f"define internal void @{self.name}({_TILE_PARAMETERS}) {{", "entry:"]
-        add = self.lines.append
-        add(f"  %whole = and i64 %cols, {-LANES}")
-        add(f"  %rest = and i64 %cols, {LANES - 1}")
-        for row in self.rows:
-            add(f"  %wo{row} = mul i64 %row_bytes, {row}")
-            add(f"  %w{row} = getelementptr i8, ptr %w, i64 %wo{row}")
-        for vector in self.vectors:
-            add(f"  %xo{vector} = mul i64 %vector_step, {vector}")
-            add(f"  %x{vector} = getelementptr float, ptr %x, i64 %xo{vector}")
-        add(f"  %ahead = mul i64 %row_bytes, {PREFETCH_ROWS}")
-        add("  br label %head")
-        add("head:")
-        add("  %k = phi i64 [0, %entry], [%k2, %body]")
-        for row, vector in self.pairs:
-            add(f"  %a{row}_{vector} = phi {_WIDE} [zeroinitializer, %entry], [%bs{row}_{vector}, %body]")
-        add("  %more = icmp slt i64 %k, %whole")
-        add("  br i1 %more, label %body, label %end")
-        add("body:")
-        add(f"  %k2 = add i64 %k, {LANES}")
-        self._accumulate("b", "%k", masked=False)
-        add("  br label %head")
-        add("end:")
-        add("  %partial = icmp ne i64 %rest, 0")
-        add("  br i1 %partial, label %tail, label %fold")
-        add("tail:")
-        add(f"  %count = insertelement <{LANES} x i64> zeroinitializer, i64 %rest, i32 0")
-        add(
-            f"  %counts = shufflevector <{LANES} x i64> %count, <{LANES} x i64> zeroinitializer, "
-            f"<{LANES} x i32> zeroinitializer"
-        )
-        add(f"  %mask = icmp ult <{LANES} x i64> <{_list('i64', range(LANES))}>, %counts")
-        self._accumulate("t", "%whole", masked=True)
-        add("  br label %fold")
-        add("fold:")
-        for row, vector in self.pairs:
-            pair = f"{row}_{vector}"
-            add(f"  %f{pair} = phi {_WIDE} [%a{pair}, %end], [%ts{pair}, %tail]")
-        for row, vector in self.pairs:
-            self._fold(row, vector)
-        add("  ret void")
-        add("}\n")
-        return "\n".join(self.lines)
-
-    def _accumulate(self, prefix: str, column: str, masked: bool) -> None:
-        """One group of columns: sums %{prefix}s = %a + weight * vector, each product rounded."""
-        add = self.lines.append
-        for vector in self.vectors:
-            add(f"  %{prefix}xp{vector} = getelementptr float, ptr %x{vector}, i64 {column}")
-            add(self._load(f"%{prefix}x{vector}", f"%{prefix}xp{vector}", "float", "f32", 4, masked))
-        for row in self.rows:
-            add(f"  %{prefix}wp{row} = getelementptr {self.stored}, ptr %w{row}, i64 {column}")
-            raw = f"%{prefix}q{row}"
-            add(self._load(raw, f"%{prefix}wp{row}", self.stored, self.suffix, self.dtype.itemsize, masked))
-            weight = self._widen(raw)
-            for vector in self.vectors:
-                pair = f"{row}_{vector}"
-                add(f"  %{prefix}p{pair} = fmul {_WIDE} {weight}, %{prefix}x{vector}")
-                add(f"  %{prefix}s{pair} = fadd {_WIDE} %a{pair}, %{prefix}p{pair}")
-            if len(self.rows) > 1 and not masked:
-                add(f"  %{prefix}f{row} = getelementptr i8, ptr %{prefix}wp{row}, i64 %ahead")
-                add(f"  call void @llvm.prefetch.p0(ptr %{prefix}f{row}, i32 0, i32 3, i32 1)")
-
-    def _load(self, name: str, pointer: str, kind: str, suffix: str, align: int, masked: bool) -> str:
-        if not masked:
-            return f"  {name} = load <{LANES} x {kind}>, ptr {pointer}, align {align}"
-        return (
-            f"  {name} = call <{LANES} x {kind}> @llvm.masked.load.v{LANES}{suffix}.p0(ptr {pointer}, i32 {align}, "
-            f"<{LANES} x i1> %mask, <{LANES} x {kind}> zeroinitializer)"
-        )
-
-    def _widen(self, raw: str) -> str:
-        """Append the exact conversion of stored elements; returns the name of the floats."""
-        if self.dtype == FLOAT32:
-            return raw
-        if self.dtype == FLOAT16 and self.native_half:
-            self.lines.append(f"  {raw}w = fpext <{LANES} x half> {raw} to {_WIDE}")
-            return f"{raw}w"
-        ints = f"<{LANES} x i32>"
-        add = self.lines.append
-        add(f"  {raw}z = zext <{LANES} x i16> {raw} to {ints}")
-        add(f"  {raw}h = shl {ints} {raw}z, {_splat('i32', 16)}")
-        if self.dtype == BFLOAT16:
-            add(f"  {raw}w = bitcast {ints} {raw}h to {_WIDE}")
-            return f"{raw}w"
-        # Magnitude to its place, exponent corrected by an exact product (subnormals too); infinity and NaN apart.
-        add(f"  {raw}g = and {ints} {raw}h, {_splat('i32', -(1 << 31))}")
-        add(f"  {raw}n = and {ints} {raw}z, {_splat('i32', 0x7FFF)}")
-        add(f"  {raw}m = shl {ints} {raw}n, {_splat('i32', 13)}")
-        add(f"  {raw}f = bitcast {ints} {raw}m to {_WIDE}")
-        add(f"  {raw}r = fmul {_WIDE} {raw}f, {_splat('float', '0x46F0000000000000')}")
-        add(f"  {raw}i = bitcast {_WIDE} {raw}r to {ints}")
-        add(f"  {raw}e = icmp uge {ints} {raw}n, {_splat('i32', 0x7C00)}")
-        add(f"  {raw}o = or {ints} {raw}m, {_splat('i32', 0x7F800000)}")
-        add(f"  {raw}c = select <{LANES} x i1> {raw}e, {ints} {raw}o, {ints} {raw}i")
-        add(f"  {raw}s = or {ints} {raw}c, {raw}g")
-        add(f"  {raw}w = bitcast {ints} {raw}s to {_WIDE}")
-        return f"{raw}w"
-
-    def _fold(self, row: int, vector: int) -> None:
-        """Add upper half to lower half until one lane is left, and store it."""
-        add, pair, width = self.lines.append, f"{row}_{vector}", LANES
-        current = f"%f{pair}"
-        while width > 1:
-            half = width // 2
-            for name, lanes in (("l", range(half)), ("u", range(half, width))):
-                add(
-                    f"  %{name}{pair}_{half} = shufflevector <{width} x float> {current}, <{width} x float> poison, "
-                    f"<{half} x i32> <{_list('i32', lanes)}>"
-                )
-            add(f"  %g{pair}_{half} = fadd <{half} x float> %l{pair}_{half}, %u{pair}_{half}")
-            current, width = f"%g{pair}_{half}", half
-        add(f"  %r{pair} = extractelement <1 x float> {current}, i32 0")
-        add(f"  %ra{pair} = mul i64 %result_step, {row}")
-        add(f"  %rb{pair} = mul i64 %next, {vector}")
-        add(f"  %rc{pair} = add i64 %ra{pair}, %rb{pair}")
-        add(f"  %rp{pair} = getelementptr float, ptr %out, i64 %rc{pair}")
-        add(f"  store float %r{pair}, ptr %rp{pair}, align 4")
+def _internal(module: Any, name: str, arguments: tuple[Any, ...]) -> Code:
+    code = Code(module, name, _VOID, arguments)
+    code.function.linkage = "internal"
+    return code
 
 
-def _list(kind: str, values: range) -> str:
-    return ", ".join(f"{kind} {value}" for value in values)
+def _prefetch(code: Code, address: Value) -> None:
+    function = code.intrinsic("llvm.prefetch.p0", _VOID, (PTR, I32, I32, I32))
+    code.b.call(function, (address, I32(0), I32(3), I32(1)))
 
 
-def _splat(kind: str, value: object) -> str:
-    return f"<{', '.join([f'{kind} {value}'] * LANES)}>"
+def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: bool) -> Any:
+    """void (rows, row_bytes, cols, vectors, vector_step, result, result_step, next): some rows times some vectors.
+
+    Asks for the bytes behind its rows meanwhile, in the order of memory: the next tile's, where rows are not padded.
+    """
+    code = _internal(module, f"rows_{dtype}_{rows}x{vectors}", (PTR, I64, I64, PTR, I64, PTR, I64, I64))
+    b = code.b
+    matrix, row_bytes, cols, first, vector_step, result, result_step, next_ = code.arguments
+    begins = [code.at(matrix, b.mul(row_bytes, I64(row))) for row in range(rows)]
+    behind = code.at(matrix, b.mul(row_bytes, I64(rows)))
+    inputs = [code.element(first, b.mul(vector_step, I64(vector))) for vector in range(vectors)]
+
+    def group(g: Group, sums: tuple[Value, ...]) -> tuple[Value, ...]:
+        xs = [g.load(each) for each in inputs]
+        if g.mask is None and rows > 1:
+            ahead = code.at(behind, b.mul(g.index, I64(rows * dtype.itemsize)))
+            for line in range(0, rows * LANES * dtype.itemsize, CACHE_LINE):
+                _prefetch(code, code.at(ahead, I64(line)))
+        added = []
+        for row, begin in enumerate(begins):
+            weight = g.load_stored(begin, dtype, native_half)
+            added += [b.fadd(sums[row * vectors + at], b.fmul(weight, x)) for at, x in enumerate(xs)]
+        return tuple(added)
+
+    sums = code.groups(cols, group, (splat(F32, 0.0),) * (rows * vectors))
+    for at, total in enumerate(sums):
+        row, vector = divmod(at, vectors)
+        place = b.add(b.mul(result_step, I64(row)), b.mul(next_, I64(vector)))
+        b.store(code.fold(total, b.fadd), code.element(result, place))
+    b.ret_void()
+    return code.function
 
 
-def _driver(dtype: DType) -> str:
-    """The exported function: tasks, panels of vectors, tiles of rows, tiles of vectors."""
-    loads = "\n".join(
-        f"  %p_{name} = getelementptr i64, ptr %task, i64 {index}\n"
-        f"  %{name} = load {'ptr' if name in _POINTERS else 'i64'}, ptr %p_{name}, align 8"
-        for index, name in enumerate(TASK_FIELDS)
-    )
-    calls = "\n".join(
-        f"call_{rows}_{vectors}:\n  call void @tile_{dtype}_{rows}x{vectors}({_TILE_PARAMETERS})\n"
-        "  br label %vector_next"
-        for rows in (1, TILE_ROWS)
-        for vectors in (1, TILE_VECTORS)
-    )
-    return f"""
-define void @{function_name(dtype)}(ptr %tasks, i64 %number) {{
-entry:
-  br label %task_head
-task_head:
-  %t = phi i64 [0, %entry], [%t2, %task_next]
-  %t_more = icmp slt i64 %t, %number
-  br i1 %t_more, label %task_body, label %done
-task_body:
-  %task = getelementptr [{len(TASK_FIELDS)} x i64], ptr %tasks, i64 %t
-{loads}
-  br label %panel_head
-panel_head:
-  %p = phi i64 [0, %task_body], [%p2, %panel_next]
-  %p_more = icmp slt i64 %p, %vector_count
-  br i1 %p_more, label %panel_body, label %task_next
-panel_body:
-  %p2 = add i64 %p, {PANEL_VECTORS}
-  %p_last = icmp slt i64 %p2, %vector_count
-  %p_end = select i1 %p_last, i64 %p2, i64 %vector_count
-  br label %row_head
-row_head:
-  %r = phi i64 [0, %panel_body], [%r2, %row_next]
-  %r_more = icmp slt i64 %r, %rows
-  br i1 %r_more, label %row_body, label %panel_next
-row_body:
-  %r_left = sub i64 %rows, %r
-  %r_whole = icmp sge i64 %r_left, {TILE_ROWS}
-  %r_step = select i1 %r_whole, i64 {TILE_ROWS}, i64 1
-  %w_offset = mul i64 %r, %row_bytes
-  %w = getelementptr i8, ptr %matrix, i64 %w_offset
-  %row_offset = mul i64 %r, %result_step
-  %row_result = getelementptr float, ptr %result, i64 %row_offset
-  br label %vector_head
-vector_head:
-  %v = phi i64 [%p, %row_body], [%v2, %vector_next]
-  %v_more = icmp slt i64 %v, %p_end
-  br i1 %v_more, label %vector_body, label %row_next
-vector_body:
-  %v_left = sub i64 %p_end, %v
-  %v_whole = icmp sge i64 %v_left, {TILE_VECTORS}
-  %v_step = select i1 %v_whole, i64 {TILE_VECTORS}, i64 1
-  %x_offset = mul i64 %v, %vector_step
-  %x = getelementptr float, ptr %vectors, i64 %x_offset
-  %out_offset = mul i64 %v, %next
-  %out = getelementptr float, ptr %row_result, i64 %out_offset
-  br i1 %r_whole, label %many_rows, label %one_row
-many_rows:
-  br i1 %v_whole, label %call_{TILE_ROWS}_{TILE_VECTORS}, label %call_{TILE_ROWS}_1
-one_row:
-  br i1 %v_whole, label %call_1_{TILE_VECTORS}, label %call_1_1
-{calls}
-vector_next:
-  %v2 = add i64 %v, %v_step
-  br label %vector_head
-row_next:
-  %r2 = add i64 %r, %r_step
-  br label %row_head
-panel_next:
-  br label %panel_head
-task_next:
-  %t2 = add i64 %t, 1
-  br label %task_head
-done:
-  ret void
-}}
-"""
+def _block_tile(module: Any, vectors: int) -> Any:
+    """void (block, cols, vectors, vector_step, sums, ahead, ahead_step): TILE_ROWS widened rows times some vectors.
+
+    `sums` is [vectors, TILE_ROWS, LANES]. With every group it asks for memory `ahead_step` further behind `ahead`.
+    """
+    code = _internal(module, f"block_{vectors}", (PTR, I64, PTR, I64, PTR, PTR, I64))
+    b = code.b
+    block, cols, first, vector_step, kept, ahead, ahead_step = code.arguments
+    rows = [code.at(block, I64(row * _ROW_BYTES)) for row in range(TILE_ROWS)]
+    begins = [code.element(first, b.mul(vector_step, I64(vector))) for vector in range(vectors)]
+    places = [code.at(kept, I64(at * _SUM_BYTES)) for at in range(vectors * TILE_ROWS)]
+
+    def group(g: Group, sums: tuple[Value, ...]) -> tuple[Value, ...]:
+        if g.mask is None:
+            _prefetch(code, code.at(ahead, b.mul(b.lshr(g.index, I64(LANES.bit_length() - 1)), ahead_step)))
+        xs = [g.load(begin) for begin in begins]
+        added: list[Value] = [None] * len(sums)
+        for row, begin in enumerate(rows):
+            weight = g.load(begin)
+            for vector, x in enumerate(xs):
+                at = vector * TILE_ROWS + row
+                added[at] = b.fadd(sums[at], b.fmul(weight, x))
+        return tuple(added)
+
+    sums = code.groups(cols, group, tuple(b.load(place, align=4, typ=FLOATS) for place in places))
+    for place, total in zip(places, sums, strict=True):
+        b.store(total, place, align=4)
+    b.ret_void()
+    return code.function
+
+
+class _Blocked:
+    """void (fields of a task): several vectors, a block of widened weights at a time."""
+
+    def __init__(self, module: Any, dtype: DType, tiles: dict[int, Any], native_half: bool) -> None:
+        self._dtype = dtype
+        self._tiles = tiles
+        self._native_half = native_half
+        kinds = tuple(PTR if name in _POINTERS else I64 for name in TASK_FIELDS)
+        self._code = code = _internal(module, f"blocked_{dtype}", kinds)
+        self.function = code.function
+        self._task = dict(zip(TASK_FIELDS, code.arguments, strict=True))
+        self._block = self._scratch(TILE_ROWS * _ROW_BYTES)
+        self._sums = self._scratch(PANEL_VECTORS * TILE_ROWS * _SUM_BYTES)
+        code.loop(self._task["vector_count"], self._panel, step=PANEL_VECTORS)
+        code.b.ret_void()
+
+    def _scratch(self, size: int) -> Value:
+        found = self._code.b.alloca(I8, size)
+        found.align = CACHE_LINE
+        return self._code.b.inttoptr(self._code.b.ptrtoint(found, I64), PTR)  # llvmlite: a pointer to anything
+
+    def _panel(self, begin: Value, _: object) -> None:
+        code, task = self._code, self._task
+        b = code.b
+        count = _least(code, b.sub(task["vector_count"], begin), PANEL_VECTORS)
+        vectors = code.element(task["vectors"], b.mul(begin, task["vector_step"]))
+        results = code.element(task["result"], b.mul(begin, task["next"]))
+
+        def tile(row: Value, _: object) -> None:
+            rows = _least(code, b.sub(task["rows"], row), TILE_ROWS)
+            matrix = code.at(task["matrix"], b.mul(row, task["row_bytes"]))
+            code.loop(b.mul(count, I64(TILE_ROWS)), self._clear)
+            code.loop(task["cols"], lambda col, _: self._columns(matrix, rows, col, vectors, count), step=BLOCK_COLS)
+            self._store(rows, count, code.element(results, b.mul(row, task["result_step"])))
+
+        code.loop(task["rows"], tile, step=TILE_ROWS)
+
+    def _clear(self, index: Value, _: object) -> None:
+        self._code.b.store(splat(F32, 0.0), self._code.element(self._sums, index, FLOATS), align=CACHE_LINE)
+
+    def _columns(self, matrix: Value, rows: Value, begin: Value, vectors: Value, count: Value) -> None:
+        """Add the products of columns [begin, begin + BLOCK_COLS) of a tile's rows to the sums."""
+        code, task = self._code, self._task
+        b = code.b
+        size = self._dtype.itemsize
+        end = b.add(begin, I64(BLOCK_COLS))
+        cols = _least(code, b.sub(task["cols"], begin), BLOCK_COLS)
+        here = code.at(matrix, b.mul(begin, I64(size)))
+        below = b.mul(task["row_bytes"], I64(TILE_ROWS))
+        is_last = b.icmp_signed(">=", end, task["cols"])
+        ahead = code.at(matrix, b.select(is_last, below, b.mul(end, I64(size))))
+
+        def widen(row: Value, _: object) -> None:
+            source = code.at(here, b.mul(row, task["row_bytes"]))
+            target = code.at(self._block, b.mul(row, I64(_ROW_BYTES)))
+            code.groups(cols, lambda g, _: g.store(target, g.load_stored(source, self._dtype, self._native_half)))
+
+        code.loop(rows, widen)
+        step = I64(LANES * size)
+
+        def multiply(index: Value, width: int) -> None:
+            x = code.element(vectors, b.add(begin, b.mul(index, task["vector_step"])))
+            sums = code.at(self._sums, b.mul(index, I64(TILE_ROWS * _SUM_BYTES)))
+            row = b.and_(b.sdiv(index, I64(TILE_VECTORS)), I64(TILE_ROWS - 1))
+            behind = code.at(ahead, b.mul(row, task["row_bytes"]))
+            b.call(self._tiles[width], (self._block, cols, x, task["vector_step"], sums, behind, step))
+
+        _tiled(code, count, TILE_VECTORS, multiply)
+
+    def _store(self, rows: Value, count: Value, results: Value) -> None:
+        """Fold the sums of existing rows."""
+        code, task = self._code, self._task
+        b = code.b
+
+        def vector(index: Value, _: object) -> None:
+            sums = code.at(self._sums, b.mul(index, I64(TILE_ROWS * _SUM_BYTES)))
+            target = code.element(results, b.mul(index, task["next"]))
+
+            def one(row: Value, _: object) -> None:
+                total = b.load(code.element(sums, row, FLOATS), align=CACHE_LINE, typ=FLOATS)
+                b.store(code.fold(total, b.fadd), code.element(target, b.mul(row, task["result_step"])))
+
+            code.loop(rows, one)
+
+        code.loop(count, vector)
+
+
+def _least(code: Code, value: Value, limit: int) -> Value:
+    """The smaller one."""
+    return code.b.select(code.b.icmp_signed("<", value, I64(limit)), value, I64(limit))
+
+
+def _driver(module: Any, dtype: DType, row_tiles: dict[tuple[int, int], Any], blocked: Any) -> None:
+    """The exported function: void (tasks, count)."""
+    code = Code(module, function_name(dtype), _VOID, (PTR, I64))
+    b = code.b
+    tasks, number = code.arguments
+
+    def each(index: Value, _: object) -> None:
+        begin = code.element(tasks, b.mul(index, I64(len(TASK_FIELDS))), I64)
+        kinds = [(name, PTR if name in _POINTERS else I64) for name in TASK_FIELDS]
+        task = {name: code.load(begin, I64(at), kind) for at, (name, kind) in enumerate(kinds)}
+        with b.if_else(b.icmp_signed("<", task["vector_count"], I64(BLOCKED_VECTORS))) as (few, many):
+            with few:
+                _tiled(code, task["rows"], TILE_ROWS, lambda row, rows: _row(code, task, row, rows, row_tiles))
+            with many:
+                b.call(blocked, tuple(task.values()))
+
+    code.loop(number, each)
+    b.ret_void()
+
+
+def _row(code: Code, task: dict[str, Value], row: Value, rows: int, row_tiles: dict[tuple[int, int], Any]) -> None:
+    """`rows` rows from `row` on, times all vectors."""
+    b = code.b
+    matrix = code.at(task["matrix"], b.mul(row, task["row_bytes"]))
+    results = code.element(task["result"], b.mul(row, task["result_step"]))
+
+    def multiply(vector: Value, count: int) -> None:
+        x = code.element(task["vectors"], b.mul(vector, task["vector_step"]))
+        result = code.element(results, b.mul(vector, task["next"]))
+        source = matrix, task["row_bytes"], task["cols"]
+        target = result, task["result_step"], task["next"]
+        b.call(row_tiles[rows, count], (*source, x, task["vector_step"], *target))
+
+    _tiled(code, task["vector_count"], TILE_VECTORS, multiply)
+
+
+def _tiled(code: Code, count: Value, width: int, body: Callable[[Value, int], None]) -> None:
+    """`body(first, n)` for whole groups of `width`, then one by one."""
+    whole = code.b.and_(count, I64(-width))
+    code.loop(whole, lambda index, _: body(index, width), step=width)
+    code.loop(count, lambda index, _: body(index, 1), begin=whole)

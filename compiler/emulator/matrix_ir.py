@@ -10,8 +10,8 @@ from llvmlite import ir
 from compiler.dtypes import FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
 from compiler.emulator.ir_builder import I8, I64, PTR, Value, splat
-from compiler.emulator.kernel_ir import TASK_FIELDS, function_name
 from compiler.emulator.operation_ir import Operation
+from compiler.emulator.task import TASK_FIELDS, function_name
 from compiler.memory_map import CHANNELS
 
 

@@ -5,17 +5,14 @@ Imported only where llvmlite is.
 
 from __future__ import annotations
 
-from typing import Any
-
-from compiler.dtypes import BFLOAT16, FLOAT16
-from compiler.emulator.ir_builder import F16, F32, I8, I16, I32, I64, PTR, Value
+from compiler.emulator.ir_builder import F32, I8, I64, PTR, Value, stored_kind
 from compiler.emulator.operation_ir import Operation
 from compiler.memory_map import CHANNELS
 
 
 def embed(f: Operation) -> None:
     b = f.b
-    stored: Any = {FLOAT16: F16 if f.native_half else I16, BFLOAT16: I16}.get(f.dtype, F32)
+    stored = stored_kind(f.dtype, f.native_half)
     size = f.dtype.itemsize
     index, length = f.register("index"), f["length"]
     f.fail_if(b.icmp_unsigned(">=", index, f["rows"]))
@@ -28,27 +25,10 @@ def embed(f: Operation) -> None:
         base = f.load(channels, b.and_(at, I64(CHANNELS - 1)), I64)
         offset = b.add(begin, b.mul(b.lshr(at, I64(CHANNELS.bit_length() - 1)), I64(size)))
         raw = b.load(b.inttoptr(b.add(base, offset), PTR), align=size, typ=stored)
-        b.store(_widened(f, raw), f.element(result, at))
+        b.store(f.widened(raw, f.dtype, f.native_half), f.element(result, at))
 
     f.loop(length, element)
     f.end()
-
-
-def _widened(f: Operation, raw: Value) -> Value:
-    """One stored element as a float."""
-    b = f.b
-    if f.dtype == BFLOAT16:
-        return b.bitcast(b.shl(b.zext(raw, I32), I32(16)), F32)
-    if f.dtype != FLOAT16:
-        return raw
-    if f.native_half:
-        return b.fpext(raw, F32)
-    bits = b.zext(raw, I32)
-    size = b.shl(b.and_(bits, I32(0x7FFF)), I32(13))
-    small = b.bitcast(b.fmul(b.bitcast(size, F32), F32(2.0**112)), I32)
-    large = b.icmp_unsigned(">=", size, I32(0x7C00 << 13))
-    magnitude = b.select(large, b.or_(size, I32(0x7F800000)), small)
-    return b.bitcast(b.or_(magnitude, b.shl(b.and_(bits, I32(0x8000)), I32(16))), F32)
 
 
 def keep_key(f: Operation) -> None:
