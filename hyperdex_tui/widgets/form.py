@@ -104,7 +104,7 @@ class Form(Painted, can_focus=True):
         entry = self._fields[self.cursor]
         if not entry.limit:
             return
-        if event.key.isdigit() and len(event.key) == 1:
+        if event.key.isdecimal() and len(event.key) == 1:  # not "²", a digit that is no number
             event.stop()
             self._set(entry.typed(int(event.key), fresh=not self._typing))
             self._typing = True

@@ -19,6 +19,7 @@ from hyperdex_tui.messages import OpenCompile, OpenRun
 from hyperdex_tui.screens.generate import GenerateScreen
 from hyperdex_tui.screens.instructions import InstructionsScreen
 from hyperdex_tui.screens.run import RunScreen
+from hyperdex_tui.widgets.form import Form
 from tests.tui.builds import MODEL
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import press, settle, text, until
@@ -194,6 +195,19 @@ async def test_every_choice_says_what_it_changes(make_app: MakeApp) -> None:
         await pilot.press("up", "up", "up", "up", "8")
         await until(pilot, lambda: text(app).count("8 devices cannot be wired") == 2)
         await settle(pilot)
+
+
+async def test_digits_of_any_script_are_typed_and_what_only_looks_like_one_is_not(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.post_message(OpenCompile(MODEL))
+        await settle(pilot)
+        form = app.screen.query_one(Form)
+        await pilot.press("²", "½", "①")
+        assert form.values["num_devices"] == 1
+        await pilot.press("٣", "2", "²")
+        assert form.values["num_devices"] == 32
 
 
 async def test_without_config_and_hub_the_note_says_why(prefix: Path) -> None:
