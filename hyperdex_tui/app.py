@@ -20,6 +20,7 @@ from hyperdex_tui.backend.jobs import JobSpec, Launcher, job_file
 from hyperdex_tui.hangup import on_hangup
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
+    ColumnsChosen,
     CopyText,
     OpenCompile,
     OpenFit,
@@ -155,15 +156,22 @@ class HyperDexApp(App[None]):
         if self._is_asked or not place.model_id:
             return
         folder = Workspace(self.prefix).model(place.model_id)
-        for kind in (OpenInstructions, OpenMemory, OpenMachine, OpenGenerate):
-            if kind.scope == place.screen and place.build in folder.builds():
+        if place.build not in folder.builds():
+            return
+        for listing in (OpenInstructions, OpenMemory):
+            if listing.scope == place.screen:
+                self.post_message(listing(place.model_id, place.build, filter=place.filter))
+        for kind in (OpenMachine, OpenGenerate):
+            if kind.scope == place.screen:
                 self.post_message(kind(place.model_id, place.build))
 
     def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """Remember theme and place, then end."""
         places = [screen.place for screen in self.screen_stack if isinstance(screen, AppScreen)]
         if places:
-            place = next((place for place in reversed(places) if place.model_id), places[0])
+            returns = {kind.scope for kind in (OpenInstructions, OpenMemory, OpenMachine, OpenGenerate)}
+            opened = (place for place in reversed(places) if place.model_id and place.screen in returns)
+            place = next(opened, places[0])
             self._state = self._state.with_place(self.launcher.prefix, place)
         save_state(self._state_file, self._state)  # in vain where the folder is read-only: nothing to say at the end
         super().exit(result, return_code, message)
@@ -296,7 +304,14 @@ class HyperDexApp(App[None]):
             below.focus_on(message.pc, message.region)
             return
         folder = Workspace(self.prefix).model(message.model_id).inst(message.build)
-        self.push_screen(InstructionsScreen(folder, message.model_id, message.build, message.pc, message.region))
+        place = (message.model_id, message.build, message.pc, message.region, message.filter)
+        self.push_screen(InstructionsScreen(folder, *place, columns=self._state.columns))
+
+    def on_columns_chosen(self, message: ColumnsChosen) -> None:
+        """Remember the columns of the instruction list."""
+        self._state = replace(self._state, columns=message.columns)
+        if problem := save_state(self._state_file, self._state):
+            self.notify(f"the columns will not be remembered: {problem}", severity="warning", markup=False)
 
     def on_open_memory(self, message: OpenMemory) -> None:
         """The memory map of a build; back to it when it is the screen below."""
@@ -308,7 +323,7 @@ class HyperDexApp(App[None]):
             below.focus_on(message.region)
             return
         folder = Workspace(self.prefix).model(message.model_id).param(message.build)
-        self.push_screen(MemoryScreen(folder, message.model_id, message.build, message.region))
+        self.push_screen(MemoryScreen(folder, message.model_id, message.build, message.region, message.filter))
 
     def on_open_machine(self, message: OpenMachine) -> None:
         """The debugger of a build; back to it when it is the screen below."""

@@ -90,12 +90,13 @@ class OpenJobs(Message):
 
 
 class OpenInstructions(Message):
-    """Show the program of a build, at `pc` or limited to a region when given."""
+    """Show the program of a build, at `pc`, limited to a region, or with a filter typed before, when given."""
 
     scope: ClassVar[str] = "instructions"
 
-    def __init__(self, model_id: str, build: str, pc: int = -1, region: str = "") -> None:
+    def __init__(self, model_id: str, build: str, pc: int = -1, region: str = "", filter: str = "") -> None:
         super().__init__()
+        self.filter = filter
         self.model_id = model_id
         self.build = build
         self.pc = pc
@@ -103,12 +104,13 @@ class OpenInstructions(Message):
 
 
 class OpenMemory(Message):
-    """Show the memory map of a build, on `region` when given."""
+    """Show the memory map of a build, on `region` or with a filter typed before, when given."""
 
     scope: ClassVar[str] = "memory"
 
-    def __init__(self, model_id: str, build: str, region: str = "") -> None:
+    def __init__(self, model_id: str, build: str, region: str = "", filter: str = "") -> None:
         super().__init__()
+        self.filter = filter
         self.model_id = model_id
         self.build = build
         self.region = region
@@ -145,6 +147,14 @@ class OpenTimeline(Message):
         self.model_id = model_id
         self.build = build
         self.position = position
+
+
+class ColumnsChosen(Message):
+    """The user chose the columns of the instruction list, by name."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        super().__init__()
+        self.columns = columns
 
 
 class CopyText(Message):

@@ -39,10 +39,12 @@ class State:
     Attributes:
         theme: name of the theme; "" for the first one.
         places: by prefix, oldest first.
+        columns: names of the instruction list's columns; None before anyone chose.
     """
 
     theme: str = ""
     places: Mapping[str, Place] = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
 
     def place(self, prefix: Path) -> Place:
         """Where the user was in a prefix."""
@@ -81,9 +83,11 @@ def _parsed(loaded: object) -> State:
     """Raises ValueError for anything but a state of this version."""
     if not isinstance(loaded, dict) or loaded.get("version") != VERSION:
         raise ValueError(f"it is not of version {VERSION}")
-    theme, places = loaded.get("theme", ""), loaded.get("places", {})
+    theme, places, columns = loaded.get("theme", ""), loaded.get("places", {}), loaded.get("columns")
     if not isinstance(theme, str) or not isinstance(places, dict):
         raise ValueError("theme or places have another type")
+    if columns is not None and not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
+        raise ValueError("the columns are no list of names")
     names = {entry.name for entry in fields(Place)}
     for prefix, place in places.items():
         if not isinstance(place, dict) or not names.issuperset(place):
@@ -92,7 +96,8 @@ def _parsed(loaded: object) -> State:
             raise ValueError(f"the place in {prefix} is not of text")
         if place.get("model_id"):
             _check_model_id(place["model_id"])
-    return State(theme, {prefix: Place(**place) for prefix, place in places.items()})
+    kept = {prefix: Place(**place) for prefix, place in places.items()}
+    return State(theme, kept, None if columns is None else tuple(columns))
 
 
 def _check_model_id(model_id: str) -> None:

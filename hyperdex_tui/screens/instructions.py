@@ -17,14 +17,14 @@ from hyperdex_tui.backend.listing import Listing
 from hyperdex_tui.backend.program import Program, open_program
 from hyperdex_tui.backend.variants import Rival, rivals_of
 from hyperdex_tui.keys import bindings
-from hyperdex_tui.messages import LineEntered, OpenGenerate, OpenMachine, OpenMemory, RowChosen, RowMoved
+from hyperdex_tui.messages import ColumnsChosen, LineEntered, OpenGenerate, OpenMachine, OpenMemory, RowChosen, RowMoved
 from hyperdex_tui.screens.columns import ColumnsScreen
 from hyperdex_tui.screens.compare import CompareScreen
 from hyperdex_tui.screens.program_relations import ProgramRelations
 from hyperdex_tui.screens.program_search import ProgramSearch
 from hyperdex_tui.screens.rivals import RivalsScreen
 from hyperdex_tui.widgets.instruction_detail import InstructionDetail
-from hyperdex_tui.widgets.instruction_list import InstructionList
+from hyperdex_tui.widgets.instruction_list import TIMES, InstructionList
 
 _REST_SECONDS = 0.15
 """The cursor rests this long before its neighbours are looked up."""
@@ -49,6 +49,8 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         self.query_one(InstructionDetail).set_class(self.app.size.height >= _TALL_FROM, "tall")
         self.rows.cycles = self.query_one(InstructionDetail).cycles = self._cycles
         self.rows.follower = self._show_detail
+        if self._columns is not None:
+            self.rows.chosen = self._columns
         self.run_worker(self._open(), group="open")
 
     async def _open(self) -> None:
@@ -61,7 +63,10 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         self._listing = Listing(program)
         self._inspector = Inspector(self._folder, program.count, program.mark)
         self.tell_once(program.note)
+        typed = self.view_filter
         self.focus_on(self._pc, self._region)
+        if typed and self._pc < 0 and not self._region:
+            self._query(typed, filters=True)
 
     def on_unmount(self) -> None:
         """Let go of the file and end what computes."""
@@ -168,7 +173,8 @@ class InstructionsScreen(ProgramSearch, ProgramRelations):
         if chosen is not None:
             self.rows.chosen = chosen
             self.rows.refresh()
-            if {"start", "end"} & set(chosen) and not self._times:
+            self.post_message(ColumnsChosen(tuple(name for name in chosen if name not in TIMES)))
+            if {*TIMES} & {*chosen} and not self._times:
                 self.action_cycles()
 
     def action_detail(self) -> None:

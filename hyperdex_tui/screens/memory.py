@@ -45,13 +45,13 @@ class MemoryScreen(AppScreen):
     scope = "memory"
     BINDINGS: ClassVar[list[BindingType]] = bindings("memory")
 
-    def __init__(self, folder: Path, model_id: str, build: str, region: str = "") -> None:
+    def __init__(self, folder: Path, model_id: str, build: str, region: str = "", filter: str = "") -> None:
         super().__init__(f"{model_id} › {build} › Memory map")
         self.model_id = model_id
         self.build = build
         self._folder = folder
         self._region = region
-        self._filter = ""
+        self.view_filter = filter
         self._sort = SORTS[0]
         self._is_grouped = False
         self._by_layer = False
@@ -83,7 +83,7 @@ class MemoryScreen(AppScreen):
         """Put the cursor on a region, undoing a filter that hides it."""
         self._region = region
         if region and self._map and region not in {each.name for each in self._selected(self._map)}:
-            self._filter, self._window = "", whole_window(self._map)
+            self.view_filter, self._window = "", whole_window(self._map)
         self._show(region)
 
     def _show(self, name: str = "") -> None:
@@ -101,7 +101,7 @@ class MemoryScreen(AppScreen):
 
     def _selected(self, memory_map: MemoryMap) -> tuple[Region, ...]:
         """The regions that the filter leaves and the bar shows."""
-        regions = select(memory_map, self._filter, self._sort)
+        regions = select(memory_map, self.view_filter, self._sort)
         return tuple(region for region in regions if self._window.holds(region))
 
     def on_row_moved(self, event: RowMoved) -> None:
@@ -225,11 +225,11 @@ class MemoryScreen(AppScreen):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.open_prompt("filter", "filter ", self._filter, "words of name, kind or tensor")
+        self.open_prompt("filter", "filter ", self.view_filter, "words of name, kind or tensor")
 
     def on_line_changed(self, event: LineChanged) -> None:
         """Filter while typing."""
-        self._filter = event.text
+        self.view_filter = event.text
         self._show()
 
     def on_line_entered(self, event: LineEntered) -> None:
@@ -238,8 +238,8 @@ class MemoryScreen(AppScreen):
 
     def step_back(self) -> bool:
         """Show all regions again."""
-        if self._filter:
-            self._filter = ""
+        if self.view_filter:
+            self.view_filter = ""
         elif self._map is not None and self._window != whole_window(self._map):
             self._window = whole_window(self._map)
         else:

@@ -15,15 +15,32 @@ from hyperdex_tui.widgets.instruction_list import InstructionList
 
 
 class ProgramScreen(AppScreen):
-    """A screen around an instruction list; its subclasses add what can be done with it."""
+    """A screen around an instruction list; its subclasses add what can be done with it.
 
-    def __init__(self, folder: Path, model_id: str, build: str, pc: int = -1, region: str = "") -> None:
+    Args:
+        filter: query to begin with.
+        columns: shown in the list; None: the usual ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model_id: str,
+        build: str,
+        pc: int = -1,
+        region: str = "",
+        filter: str = "",
+        *,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
         super().__init__(f"{model_id} › {build} › Instructions")
         self.model_id = model_id
         self.build = build
         self._folder = folder
         self._pc = pc
         self._region = region
+        self.view_filter = filter
+        self._columns = columns
         self._filter = ""
         self._search = ""
         self._matches: array[int] = array("i")
@@ -89,10 +106,10 @@ class ProgramScreen(AppScreen):
             self._listing.fold(section, False)
         self._show(pc)
 
-    def _show_filter(self, title: str, matches: array[int] | None) -> None:
+    def _show_filter(self, title: str, matches: array[int] | None, typed: str = "") -> None:
         assert self._listing is not None
         pc = self._current_pc()
-        self._filter = title
+        self._filter, self.view_filter = title, typed
         self._listing.show_matches(matches)
         self._show(pc)
 
@@ -117,6 +134,6 @@ class ProgramScreen(AppScreen):
         else:
             self.say("no jump to go back from")
 
-    async def _find(self, terms: tuple[Term, ...], title: str, *, filters: bool) -> None:
+    async def _find(self, terms: tuple[Term, ...], title: str, *, filters: bool, typed: bool = False) -> None:
         """Search the whole program; show what was found."""
         raise NotImplementedError

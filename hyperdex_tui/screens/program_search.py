@@ -45,13 +45,13 @@ class ProgramSearch(ProgramScreen):
             self.say(str(error), "warning")
             return
         if terms:
-            self.run_worker(self._find(terms, text, filters=filters), group="search")
+            self.run_worker(self._find(terms, text, filters=filters, typed=True), group="search")
         elif filters:
             self._show_filter("", None)
         else:
             self._forget_matches()
 
-    async def _find(self, terms: tuple[Term, ...], title: str, *, filters: bool) -> None:
+    async def _find(self, terms: tuple[Term, ...], title: str, *, filters: bool, typed: bool = False) -> None:
         """Search the whole program; show what was found."""
         if self._inspector is None:
             return
@@ -67,7 +67,7 @@ class ProgramSearch(ProgramScreen):
         finally:
             self._work("")
         if filters:
-            self._show_filter(title, found)
+            self._show_filter(title, found, title if typed else "")
             return
         self._search, self._matches = title, found
         self.rows.marks.matches = found

@@ -85,7 +85,7 @@ class TimelineScreen(AppScreen):
         tracks.show(timeline)
         kind = "prompt" if timeline.prompt else "token"
         milliseconds = 1e3 * timeline.cycles / timeline.clock_hz
-        self.note(f"{kind} {position}: {timeline.cycles:,.0f} cycles, {milliseconds:.4g} ms (emulated)")
+        self.note(f"{kind} {position}: {milliseconds:.4g} ms (emulated)")
 
     @property
     def table(self) -> Tabular | None:
@@ -130,9 +130,8 @@ class TimelineScreen(AppScreen):
                 (shares or "never", "text"),
             )
         )
-        lines.append(
-            line((f"window {tracks.begin:,.0f} to {tracks.end:,.0f}, {tracks.step:,.1f} cycles a column", "dim"))
-        )
+        window = f"window {tracks.begin:,.0f} to {tracks.end:,.0f} of {timeline.cycles:,.0f} cycles"
+        lines.append(line((f"{window}, {tracks.step:,.1f} a column", "dim")))
         self.query_one("#timeline-detail", Pane).show(lines)
 
     def action_left(self) -> None:

@@ -53,6 +53,9 @@ COLUMNS = (
 )
 """Beside index and instruction, which are always there. Narrow terminals drop them from the right."""
 
+TIMES = ("start", "end")
+"""Columns of one token, which is chosen anew each time: they are not remembered."""
+
 DEFAULT_COLUMNS = tuple(column.name for column in COLUMNS if column.is_default)
 
 

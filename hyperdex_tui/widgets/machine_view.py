@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from compiler.debug_records import Operand
-from compiler.quantity import bytes_text, percent_text
+from compiler.quantity import bytes_text, counted, percent_text
 from hyperdex_tui.backend.machine import Machine
 from hyperdex_tui.formatting import pad, pad_left, share_bar
 from hyperdex_tui.widgets.painted import Line, Span, line
@@ -238,7 +238,7 @@ def _breakpoints(machine: Machine, width: int) -> list[Line]:
     hits = machine.stopped.hits if machine.stopped is not None else ()
     lines: list[Line] = []
     for each in machine.breakpoints:
-        where = f"{each.sites:,} instructions from {each.pcs[0]:,}" if each.pcs else "after every instruction"
+        where = f"{counted(each.sites, 'instruction')} from {each.pcs[0]:,}" if each.pcs else "after every instruction"
         mark = ("=> ", "accent") if each.number in hits else ("   ", "dim")
         lines.append(line(mark, (f"●{each.number:<3}", "bad"), (pad(str(each), 40), "strong"), (f" {where}", "dim")))
     return lines

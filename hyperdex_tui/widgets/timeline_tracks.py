@@ -185,7 +185,8 @@ class TimelineTracks(Painted, can_focus=True):
         text = ""
         every = 16
         for column in range(0, self.room, every):
-            text += pad(f"|{self.begin + column * self.step:,.0f}", every)
+            label = f"|{self.begin + column * self.step:,.0f}"
+            text += pad(label if column + len(label) <= self.room else "", every)
         return line((pad("cycle", LABEL), "dim"), (text[: self.room], "dim"))
 
     def _work(self, number: int, below: int) -> Line:

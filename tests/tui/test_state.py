@@ -21,7 +21,7 @@ SIZE = (80, 24)
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.json"
-    state = State("hyperdex-light").with_place(tmp_path, Place("memory", MODEL, BUILD, "key"))
+    state = State("hyperdex-light", columns=("unit", "op")).with_place(tmp_path, Place("memory", MODEL, BUILD, "key"))
     assert save_state(path, state) == ""
     assert load_state(path) == (state, "")
     assert [entry.name for entry in path.parent.iterdir()] == ["state.json"]
@@ -44,6 +44,8 @@ def test_the_file_is_where_xdg_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         b'{"version": 1, "places": {"p": {"screen": 1}}}',
         b'{"version": 1, "places": {"p": {"wrong": ""}}}',
         b'{"version": 1, "places": {"p": []}}',
+        b'{"version": 1, "columns": "unit"}',
+        b'{"version": 1, "columns": [1]}',
         b'{"version": 1, "places": {"p": {"screen": "machine", "model_id": "../../elsewhere"}}}',
         b"[" * 100_000,
         b" " * (1 << 21),
@@ -112,3 +114,56 @@ async def test_a_damaged_state_is_a_message(make_app: MakeApp, tmp_path: Path) -
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await settle(pilot)
         assert "was not read" in text(app)
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        (("i", "f", *"norm", "enter"), "8 of 23: norm"),
+        (("m", "slash", *"key", "enter"), "4 of 18 regions"),
+        (("m", "slash", *"key", "enter", "t", "enter"), "4 of 18 regions"),
+    ],
+)
+async def test_a_filter_is_there_again_at_the_next_start(
+    make_app: MakeApp, built: ModelFolder, keys: tuple[str, ...], shown: str
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, *keys)
+        app.exit()
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        assert shown in text(app)
+        await press(pilot, "escape")
+        assert shown not in text(app)
+        await press(pilot, "escape")
+        assert isinstance(app.screen, ModelsScreen)
+
+
+async def test_a_region_that_was_gone_to_is_no_filter_of_the_next_start(make_app: MakeApp, built: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, "m", "j", "i")
+        assert "region l0.q" in text(app)
+        app.exit()
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        assert isinstance(app.screen, InstructionsScreen) and "23 instructions" in text(app)
+
+
+async def test_chosen_columns_are_there_again_and_cycles_are_not(make_app: MakeApp, built: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i", "c", "enter", "C", "space", "j", "space", "escape")
+        assert "byte" in text(app) and "start" in text(app) and "unit" not in text(app).splitlines()[1]
+    app = make_app()
+    async with app.run_test(size=(120, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i")
+        heading = text(app).splitlines()[1]
+        assert "byte" in heading and "unit" not in heading and "start" not in heading
