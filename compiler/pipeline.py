@@ -54,7 +54,7 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
         plan = make_plan(config, options)
         memory = plan_memory(config, options)
         report.message(
-            f"{plan.graph.architecture}, {plan.graph.num_layers} layers: each of {options.num_devices} x "
+            f"{plan.graph.architecture}, {counted(plan.graph.num_layers, 'layer')}: each of {options.num_devices} x "
             f"{options.target} holds {bytes_text(memory.bytes_per_device)} of {bytes_text(memory.capacity_bytes)} "
             f"at {plan.max_length} tokens"
         )
@@ -88,7 +88,7 @@ def download_model(workspace: Workspace, model_id: str, options: CompileOptions,
     with report.phase(0, f"config.json of {model_id}"):
         ensure_writable(folder.path)
         graph = build_graph(CheckpointConfig(_read_config(folder, options, report)))
-        report.message(f"{graph.architecture}, {graph.num_layers} layers")
+        report.message(f"{graph.architecture}, {counted(graph.num_layers, 'layer')}")
     with lock(folder), report.phase(1, f"to {folder.ckpt}"):
         _download(folder, options, report)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -88,3 +89,13 @@ def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_function_shown_to_contributors_is_the_one_in_the_code() -> None:
+    from compiler.graph.architectures import qwen
+
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (name,) = re.findall(r"^def (\w+)", shown, re.MULTILINE)
+    (head, _docstring, *body) = inspect.getsource(getattr(qwen, name)).splitlines(keepends=True)
+    assert shown == "".join((head, *body))

@@ -20,7 +20,7 @@ from compiler.cli.debug_session import DebugSession
 from compiler.debug_records import GRANULARITIES, Breakpoint, HbmView, LmuView, Operand, Stopped, Token
 from compiler.errors import HyperDexError, UsageError
 from compiler.isa.text import format_instruction
-from compiler.quantity import percent_text
+from compiler.quantity import counted, percent_text
 from compiler.sanitize import one_line, printable
 
 LISTED = 11
@@ -110,7 +110,7 @@ class DebugShell:
             yield stopped.reason + (f": {stopped.detail}" if stopped.detail else "")
         if (finished := session.finished()) is not None:
             yield (
-                f"{finished.token_count} tokens ({finished.finish_reason}): {finished.text!r}; "
+                f"{counted(finished.token_count, 'token')} ({finished.finish_reason}): {finished.text!r}; "
                 f"the devices: {finished.device_ms:.4g} ms/token (emulated)"
             )
         for operand in stopped.outputs:
@@ -234,7 +234,9 @@ def _stepper(granularity: str) -> Callable[[DebugShell, list[str]], Iterable[str
 
 
 def _breakpoint(each: Breakpoint) -> str:
-    where = f"{each.sites} instructions, the first is {each.pcs[0]}" if each.sites else "after every instruction"
+    where = (
+        f"{counted(each.sites, 'instruction')}, the first is {each.pcs[0]}" if each.sites else "after every instruction"
+    )
     return f"{each.number:>3}  {each}  ({where})"
 
 
