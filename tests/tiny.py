@@ -109,6 +109,14 @@ EVERY: dict[str, dict[str, Any]] = {
     "glm4-moe": _tiny("Glm4MoeForCausalLM", moe_intermediate_size=20, use_qk_norm=True, **_MANY),
     "helium": _tiny("HeliumForCausalLM", head_dim=8),
     "hunyuan": _tiny("HunYuanDenseV1ForCausalLM"),
+    "granite-swa": _tiny("GraniteSWAForCausalLM", sliding_window=3, layer_rope_theta=[0, 100.0]),
+    "granitemoe-swa": _tiny("GraniteMoeSWAForCausalLM", num_local_experts=5, sliding_window=3),
+    "mellum": _tiny(
+        "MellumForCausalLM", num_local_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, head_dim=8
+    ),
+    "exaone-moe": _tiny(
+        "ExaoneMoeForCausalLM", num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, sliding_window=3
+    ),
     "flex-olmo": _tiny("FlexOlmoForCausalLM", num_experts=5, num_experts_per_tok=2),
     "ernie4-5-moe": _tiny(
         "Ernie4_5_MoeForCausalLM", moe_num_experts=5, moe_k=2, moe_intermediate_size=20, moe_num_shared_experts=1

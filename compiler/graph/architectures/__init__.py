@@ -13,7 +13,7 @@ from compiler.graph.architectures.bloom import BLOOM, MPT
 from compiler.graph.architectures.cohere import COHERE, COHERE2
 from compiler.graph.architectures.cwm import CWM
 from compiler.graph.architectures.ernie import ERNIE4_5, ERNIE4_5_MOE
-from compiler.graph.architectures.exaone import EXAONE, EXAONE4
+from compiler.graph.architectures.exaone import EXAONE, EXAONE4, EXAONE_MOE
 from compiler.graph.architectures.falcon import FALCON
 from compiler.graph.architectures.family import Architecture
 from compiler.graph.architectures.gemma import GEMMA, GEMMA2, GEMMA3, VAULT_GEMMA
@@ -24,9 +24,11 @@ from compiler.graph.architectures.gpt_neo import GPT_NEO
 from compiler.graph.architectures.gpt_neox import GPT_NEOX
 from compiler.graph.architectures.gpt_oss import GPT_OSS
 from compiler.graph.architectures.granite import GRANITE, GRANITE_MOE, GRANITE_MOE_SHARED, HYPERCLOVAX
+from compiler.graph.architectures.granite_swa import GRANITE_MOE_SWA, GRANITE_SWA
 from compiler.graph.architectures.helium import HELIUM
 from compiler.graph.architectures.hunyuan import HUNYUAN, HUNYUAN_MOE
 from compiler.graph.architectures.llama import LLAMA
+from compiler.graph.architectures.mellum import MELLUM
 from compiler.graph.architectures.minimax import MINIMAX_M2
 from compiler.graph.architectures.mistral import MINISTRAL, MINISTRAL3, MISTRAL
 from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE
@@ -56,6 +58,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     ERNIE4_5_MOE,
     EXAONE,
     EXAONE4,
+    EXAONE_MOE,
     FALCON,
     FLEX_OLMO,
     GEMMA,
@@ -74,6 +77,8 @@ SUPPORTED: tuple[Architecture, ...] = (
     GRANITE,
     GRANITE_MOE,
     GRANITE_MOE_SHARED,
+    GRANITE_MOE_SWA,
+    GRANITE_SWA,
     HELIUM,
     HUNYUAN,
     HUNYUAN_MOE,
@@ -81,6 +86,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     JAIS2,
     LLAMA,
     LLAVA,
+    MELLUM,
     MINIMAX_M2,
     MINISTRAL,
     MINISTRAL3,

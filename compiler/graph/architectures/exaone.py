@@ -1,15 +1,16 @@
-"""ExaoneForCausalLM (EXAONE 3.0 and 3.5) and Exaone4ForCausalLM.
+"""ExaoneForCausalLM (EXAONE 3.0 and 3.5), Exaone4ForCausalLM and ExaoneMoeForCausalLM (K-EXAONE).
 
 The first is a Llama under GPT-2's names; its own modelling code is never run.
 
-Source: config.json and tensors of LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct; transformers.models.exaone4.
+Source: config.json and tensors of LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct; transformers.models.exaone4 and
+exaone_moe.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from compiler.checkpoint.config import CheckpointConfig
+from compiler.checkpoint.config import LAYER_LIMIT, CheckpointConfig
 from compiler.graph.architectures.family import (
     GROUPED,
     ROPES,
@@ -20,6 +21,8 @@ from compiler.graph.architectures.family import (
     with_layers,
     with_windows,
 )
+from compiler.graph.architectures.glm_moe import sigmoid_experts
+from compiler.graph.architectures.mixtures import read_sparse
 from compiler.graph.blocks import HeadNorm
 from compiler.graph.builder import Norm
 from compiler.graph.decoder import Decoder, Layer
@@ -41,7 +44,31 @@ def exaone(config: CheckpointConfig) -> Decoder:
 
 
 def exaone4(config: CheckpointConfig) -> Decoder:
-    """EXAONE 4: norms behind the blocks; where some layers slide, only those rotate."""
+    """EXAONE 4: norms behind the blocks."""
+    return with_layers(
+        _hybrid(config),
+        lambda _, layer: replace(
+            layer,
+            before_attention="",
+            after_attention="post_attention_layernorm",
+            before_mlp="",
+            after_mlp="post_feedforward_layernorm",
+        ),
+    )
+
+
+def exaone_moe(config: CheckpointConfig) -> Decoder:
+    """K-EXAONE: norms before the blocks, which are mixtures behind the first layers."""
+    dense = config.integer("first_k_dense_replace", 0, LAYER_LIMIT, 1)
+    experts = sigmoid_experts(config, config.flag("norm_topk_prob", True), "num_shared_experts", 2.5)
+    experts = replace(experts, correction="e_score_correction_bias")
+    model = _hybrid(config)
+    sparse = read_sparse(config, model.layers, lambda layer: layer >= dense)
+    return with_layers(model, lambda index, layer: replace(layer, experts=experts if sparse[index] else None))
+
+
+def _hybrid(config: CheckpointConfig) -> Decoder:
+    """A norm on every query and key head; where some layers slide, only those rotate."""
     norm = rms(config, 1e-5)
     model = llama_like(config, norm)
     pattern = config.integer("sliding_window_pattern", 0, 1024, 4) if config.fields.get("layer_types") is None else 0
@@ -50,14 +77,7 @@ def exaone4(config: CheckpointConfig) -> Decoder:
 
     def change(index: int, layer: Layer) -> Layer:
         block = replace(layer.attention, head_norm=HeadNorm(norm))
-        return Layer(
-            replace(block, rope=None) if hybrid and not windows[index] else block,
-            layer.mlp,
-            before_attention="",
-            after_attention="post_attention_layernorm",
-            before_mlp="",
-            after_mlp="post_feedforward_layernorm",
-        )
+        return replace(layer, attention=replace(block, rope=None) if hybrid and not windows[index] else block)
 
     return with_windows(with_layers(model, change), windows)
 
@@ -75,4 +95,13 @@ EXAONE4 = Architecture(
     features=("sliding layers with rope, full layers without", "norm of each query and key head", GROUPED, ROPES),
     build=exaone4,
     defaults={"num_key_value_heads": 32, "sliding_window": 4096},
+)
+EXAONE_MOE = Architecture(
+    name="ExaoneMoeForCausalLM",
+    example="LGAI-EXAONE/K-EXAONE-236B-A23B",
+    features=("mixture of experts chosen by sigmoid, shared experts, dense layers", *EXAONE4.features),
+    build=exaone_moe,
+    missing="experts chosen by groups",
+    beside=("mtp.", "model.mtp"),
+    defaults={**EXAONE4.defaults, "num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 1024},
 )

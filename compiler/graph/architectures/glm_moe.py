@@ -22,6 +22,7 @@ from compiler.graph.architectures.family import (
 from compiler.graph.architectures.mixtures import read_experts
 from compiler.graph.blocks import FeedForward, HeadNorm
 from compiler.graph.decoder import Decoder, Layer
+from compiler.graph.experts import Experts
 
 
 def glm4_moe(config: CheckpointConfig) -> Decoder:
@@ -50,16 +51,7 @@ def dots1(config: CheckpointConfig) -> Decoder:
 
 def _sparse(config: CheckpointConfig, model: Decoder, head_norm: HeadNorm | None, normalised: bool) -> Decoder:
     """The first `first_k_dense_replace` layers are dense."""
-    if config.integer("n_group", 1, 512, 1) != config.integer("topk_group", 1, 512, 1):
-        raise UnsupportedModelError("config.json: n_group differs from topk_group; experts are chosen among all groups")
-    experts = read_experts(config, "moe_intermediate_size", normalised)
-    inner = experts.inner * config.integer("n_shared_experts", 1, 64, 1)
-    experts = replace(
-        experts,
-        scale=config.number("routed_scaling_factor", 1e-6, 1e6, 1.0),
-        correction="gate.e_score_correction_bias",
-        shared=FeedForward(inner, str(experts.act), name="mlp.shared_experts"),
-    )
+    experts = sigmoid_experts(config, normalised, "n_shared_experts", 1.0)
     dense = config.integer("first_k_dense_replace", 0, LAYER_LIMIT, 0)
 
     def change(index: int, layer: Layer) -> Layer:
@@ -67,6 +59,28 @@ def _sparse(config: CheckpointConfig, model: Decoder, head_norm: HeadNorm | None
         return replace(layer, attention=block, experts=None if index < dense else experts)
 
     return with_layers(model, change)
+
+
+def sigmoid_experts(config: CheckpointConfig, normalised: bool, shared: str, scale: float) -> Experts:
+    """Experts chosen by corrected sigmoids, and shared ones; names are DeepSeek's.
+
+    Args:
+        shared: the field with their number.
+        scale: `routed_scaling_factor` where the config has none.
+
+    Raises:
+        UnsupportedModelError: experts are chosen by groups.
+    """
+    if config.integer("n_group", 1, 512, 1) != config.integer("topk_group", 1, 512, 1):
+        raise UnsupportedModelError("config.json: n_group differs from topk_group; experts are chosen among all groups")
+    experts = read_experts(config, "moe_intermediate_size", normalised)
+    inner = experts.inner * config.integer(shared, 1, 64, 1)
+    return replace(
+        experts,
+        scale=config.number("routed_scaling_factor", 1e-6, 1e6, scale),
+        correction="gate.e_score_correction_bias",
+        shared=FeedForward(inner, str(experts.act), name="mlp.shared_experts"),
+    )
 
 
 _MIXTURE = "mixture of experts chosen by sigmoid, shared experts, dense layers first"

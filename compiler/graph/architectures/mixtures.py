@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.errors import UnsupportedModelError
 from compiler.graph.architectures.family import read_act, read_layers
 from compiler.graph.experts import Experts
+
+SPARSE = "sparse"
+DENSE = "dense"
 
 EXPERT_LIMIT = 512
 CHOSEN_LIMIT = 16
@@ -32,3 +37,19 @@ def read_experts(config: CheckpointConfig, inner: str, normalised: bool, act: st
             f"{TOTAL_LIMIT}"
         )
     return Experts(count, chosen, config.integer(inner), read_act(config, "hidden_act", act), normalised)
+
+
+def read_sparse(config: CheckpointConfig, layers: int, default: Callable[[int], bool]) -> list[bool]:
+    """Which layers are mixtures: `mlp_layer_types` says it, or `default` where that is missing.
+
+    Raises:
+        UnsupportedModelError: layers of another kind, or of another number.
+    """
+    kinds = config.fields.get("mlp_layer_types")
+    if kinds is None:
+        return [default(index) for index in range(layers)]
+    if not isinstance(kinds, list) or len(kinds) < layers or any(kind not in (SPARSE, DENSE) for kind in kinds):
+        raise UnsupportedModelError(
+            f"config.json: mlp_layer_types must be a list of {SPARSE} or {DENSE} for each of {layers} layers"
+        )
+    return [kind == SPARSE for kind in kinds[:layers]]
