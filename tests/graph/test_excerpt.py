@@ -23,7 +23,7 @@ def deep(name: str) -> dict[str, Any]:
     for field in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
         if field in config:
             config[field] = _LAYERS
-    for field in ("layer_types", "no_rope_layers"):
+    for field in ("layer_types", "no_rope_layers", "layer_rope_theta"):
         if field in config:
             config[field] = (list(config[field]) * _LAYERS)[:_LAYERS]
     return config
