@@ -16,11 +16,20 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TextIO
 
+from compiler.cli.debug_lines import (
+    breakpoint_line,
+    change_lines,
+    counter_lines,
+    hbm_lines,
+    lmu_lines,
+    operand_line,
+    token_line,
+)
 from compiler.cli.debug_session import DebugSession
-from compiler.debug_records import GRANULARITIES, Breakpoint, HbmView, LmuView, Operand, Stopped, Token
+from compiler.debug_records import GRANULARITIES, Stopped, Token
 from compiler.errors import HyperDexError, UsageError
 from compiler.isa.text import format_instruction
-from compiler.quantity import counted, percent_text
+from compiler.quantity import counted
 from compiler.sanitize import one_line, printable
 
 LISTED = 11
@@ -95,8 +104,7 @@ class DebugShell:
 
     def say_token(self, token: Token) -> None:
         """One generated token, when the machine writes it."""
-        best = ", ".join(f"{_token_text(each.token_id, each.text)} {each.probability:.3f}" for each in token.candidates)
-        self.say(f"token {token.index} at {token.position}: {_token_text(token.token_id, token.text)}  of: {best}")
+        self.say(token_line(token))
 
     # what is shown
 
@@ -113,20 +121,12 @@ class DebugShell:
                 f"{counted(finished.token_count, 'token')} ({finished.finish_reason}): {finished.text!r}; "
                 f"the devices: {finished.device_ms:.4g} ms/token (emulated)"
             )
-        for operand in stopped.outputs:
-            yield f"    wrote {_operand(operand)}"
-        changed = ", ".join(f"r{index}={stopped.registers[index]}" for index in stopped.changed_registers)
-        if changed:
-            yield f"    changed {changed}"
-        if stopped.lmu_changed_count:
-            ranges = ", ".join(f"v[{begin}..{end - 1}]" for begin, end in stopped.lmu_changed[:4])
-            more = ", ..." if len(stopped.lmu_changed) > 4 else ""
-            yield f"    changed {stopped.lmu_changed_count} LMU elements of device {stopped.device}: {ranges}{more}"
+        yield from change_lines(stopped)
         if stopped.reason != "halted":
             yield f"position {stopped.position}, step {stopped.steps}"
             yield self._line(stopped.pc)
             for operand in stopped.inputs:
-                yield f"    reads {_operand(operand)}"
+                yield f"    reads {operand_line(operand)}"
 
     def _line(self, pc: int) -> str:
         machine = self.session.debugger.machine
@@ -178,44 +178,6 @@ def _number(words: list[str], index: int, default: int) -> int:
         raise UsageError(f"{one_line(word, 40)!r} is not a number") from None
 
 
-def _token_text(token_id: int, text: str) -> str:
-    return f"{token_id} {text!r}" if text else str(token_id)
-
-
-def _operand(operand: Operand) -> str:
-    """An operand in one line."""
-    text = f"{operand.name} = {operand.where}"
-    if operand.where.startswith("r") or operand.where.startswith("io["):
-        return text + "".join(f" = {value:.0f}" for value in operand.values)
-    if operand.values:
-        shown = " ".join(f"{value:.5g}" for value in operand.values)
-        text += f" [{operand.count}] {shown}{' ...' if operand.count > len(operand.values) else ''}"
-        text += f"  min {operand.low:.5g} max {operand.high:.5g}" if operand.low <= operand.high else ""
-    text += f"  {operand.nans} NaN" if operand.nans else ""
-    return text + (f"  {operand.missing} never written" if operand.missing else "")
-
-
-def _lmu_lines(view: LmuView) -> Iterator[str]:
-    for name in view.names:
-        yield f"    {name}"
-    for at in range(0, len(view.values), 8):
-        cells = zip(view.values[at : at + 8], view.written[at : at + 8], view.changed[at : at + 8], strict=True)
-        yield f"v[{view.begin + at}]".rjust(12) + "".join(_cell(*each) for each in cells)
-
-
-def _hbm_lines(view: HbmView) -> Iterator[str]:
-    rows, cols, heads = view.limits
-    yield f"{view.kind} {view.region}, {heads} x {rows} x {cols} on device {view.device}  {view.source}"
-    for at, (values, known, changed) in enumerate(zip(view.rows, view.known, view.changed, strict=True)):
-        cells = zip(values, known, changed, strict=True)
-        yield f"[{view.head},{view.row + at},{view.col}]".rjust(16) + "".join(_cell(*each) for each in cells)
-
-
-def _cell(value: float, known: bool, changed: bool) -> str:
-    """A value in 12 cells, marked with * when it changed."""
-    return ("*" if changed else " ") + (f"{value:>11.5g}" if known else f"{'-':>11}")
-
-
 def _start(shell: DebugShell, words: list[str]) -> Iterable[str]:
     if not words:
         raise UsageError("there is no prompt", 'start "once upon" 20, or ids 1,2,3 20')
@@ -233,24 +195,17 @@ def _stepper(granularity: str) -> Callable[[DebugShell, list[str]], Iterable[str
     return lambda shell, words: shell.stopped(shell.session.step(granularity, _number(words, 0, 1)))
 
 
-def _breakpoint(each: Breakpoint) -> str:
-    where = (
-        f"{counted(each.sites, 'instruction')}, the first is {each.pcs[0]}" if each.sites else "after every instruction"
-    )
-    return f"{each.number:>3}  {each}  ({where})"
-
-
 def _break(shell: DebugShell, words: list[str]) -> Iterable[str]:
     if words:
         kind, value = ("pc", words[0]) if words[0].removeprefix("@").isdigit() else (words[0], " ".join(words[1:]))
         shell.session.add_breakpoint(kind, value)
-    found = [_breakpoint(each) for each in shell.session.debugger.breakpoints]
+    found = [breakpoint_line(each) for each in shell.session.debugger.breakpoints]
     return found or ["no breakpoints; break pc N, opcode NAME, layer L, tensor TEXT, nan, inf"]
 
 
 def _delete(shell: DebugShell, words: list[str]) -> Iterable[str]:
     left = shell.session.remove_breakpoint(_number(words, 0, 0)).breakpoints
-    return [_breakpoint(each) for each in left] or ["no breakpoints"]
+    return [breakpoint_line(each) for each in left] or ["no breakpoints"]
 
 
 def _registers(shell: DebugShell, _words: list[str]) -> Iterator[str]:
@@ -267,7 +222,7 @@ def _hbm(shell: DebugShell, words: list[str]) -> Iterable[str]:
         regions = shell.session.build.memory_map.regions
         return [f"{each.kind:<10} {each.name}  {each.heads} x {each.rows} x {each.cols}" for each in regions]
     numbers = [_number(words, index, 0) for index in (1, 2, 3)]
-    return _hbm_lines(shell.session.hbm(words[0], *numbers))
+    return hbm_lines(shell.session.hbm(words[0], *numbers))
 
 
 def _tokens(shell: DebugShell, _words: list[str]) -> Iterable[str]:
@@ -278,15 +233,8 @@ def _tokens(shell: DebugShell, _words: list[str]) -> Iterable[str]:
         yield f"token {token.index} at {token.position}: {token.token_id} {token.probability:.3f}  of: {best}"
 
 
-def _counters(shell: DebugShell, words: list[str]) -> Iterator[str]:
-    found = shell.session.counters(_number(words, 0, -1))
-    yield (
-        f"position {found.position}: {found.ms_per_token:.4g} ms/token, {found.tokens_per_s:.1f} tokens/s, "
-        f"{found.joules_per_token:.4g} J/token (emulated); bound by {found.binds}"
-    )
-    yield f"  {found.stream_bytes / 1e6:.3f} MB of HBM per device, {percent_text(found.bandwidth)} of its bandwidth"
-    yield "  busy: " + ", ".join(f"{unit} {percent_text(share)}" for unit, share in found.busy)
-    yield "  waiting: " + ", ".join(f"{unit} {why} {percent_text(share)}" for unit, why, share in found.stalls)
+def _counters(shell: DebugShell, words: list[str]) -> Iterable[str]:
+    return counter_lines(shell.session.counters(_number(words, 0, -1)))
 
 
 def _where(shell: DebugShell, _words: list[str]) -> Iterable[str]:
@@ -325,7 +273,7 @@ COMMANDS: Mapping[str, Command] = {
     "lmu": Command(
         "[V] [COUNT]",
         "LMU elements; * changed since the last stop",
-        lambda shell, words: _lmu_lines(shell.session.lmu(_number(words, 0, 0), _number(words, 1, 64))),
+        lambda shell, words: lmu_lines(shell.session.lmu(_number(words, 0, 0), _number(words, 1, 64))),
     ),
     "hbm": Command("[REGION [HEAD ROW COL]]", "Values of a region; without one, the regions", _hbm),
     "device": Command(
