@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,15 @@ from compiler.emulator.arithmetic import Vector
 from compiler.emulator.lanes import Lane
 from compiler.emulator.tape import Row, table_block
 from compiler.emulator.trap import Trap
+from compiler.emulator.versions import ALIGN
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> Vector:
+    """Zeros that begin on a cache line, as `versions` places them: what does not is loaded as two halves."""
+    count = math.prod(shape)
+    memory: Vector = np.zeros(count + ALIGN, dtype=np.float32)
+    first = -(memory.ctypes.data // memory.itemsize) % ALIGN
+    return memory[first : first + count].reshape(shape)
 
 
 class Arguments:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import numpy as np
-
 from compiler.dtypes import FLOAT32
-from compiler.emulator.arguments import Arguments
+from compiler.emulator.arguments import Arguments, aligned_zeros
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.caches import Cache
 from compiler.emulator.lanes import Lane
@@ -140,7 +138,7 @@ class Binding(Arguments):
             return None
         if o.out:
             shape = (self._lanes, self._devices, o.rows)
-            made = self._keep(("out", member, o.rows), lambda: np.empty(shape, dtype=np.float32))
+            made = self._keep(("out", member, o.rows), lambda: aligned_zeros(shape))
             target = self._in("dst", made)
         else:
             target = self._at("dst", o.dst)

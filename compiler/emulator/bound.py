@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.emulator.arguments import aligned_zeros
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.binding import Binding
 from compiler.emulator.caches import Cache
@@ -40,7 +41,7 @@ class BoundPlan:
     def __init__(self, plan: Plan, state: State, count: int) -> None:
         self.plan = plan
         self._state = state
-        self.storage: Vector = np.zeros((count, len(state.lmu), plan.elements), dtype=np.float32)
+        self.storage: Vector = aligned_zeros((count, len(state.lmu), plan.elements))
         self.lanes = [Lane(state, list(rows)) for rows in self.storage]
         self._registers: NDArray[np.int64] = np.zeros((count, REGISTER_COUNT), dtype=np.int64)
         self._renamed = {pc: operands_of(plan.program[pc]) for pc in range(plan.begin, plan.end)}
