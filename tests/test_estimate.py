@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,23 @@ def test_passes_make_the_program_faster() -> None:
         return _clock(options, {**OPT_1_3B, "num_hidden_layers": 2}).token(512).cycles
 
     assert cycles(True, True) < cycles(True, False) < cycles(False, False)
+
+
+@pytest.mark.parametrize(
+    "name", ["key-first", "overlap", "chunk-transmit", "fuse-linear", "fuse-residual-norm", "fuse-softmax"]
+)
+@pytest.mark.parametrize(("target", "num_devices"), [("lpu-3280", 1), ("lpu-3280", 8), ("u55c", 2)])
+def test_no_pass_makes_a_program_slower(name: str, target: str, num_devices: int) -> None:
+    grouped = {**LLAMA, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32}
+    grouped.update(num_key_value_heads=8, head_dim=64, vocab_size=32000, max_position_embeddings=2048)
+    for config in (OPT_1_3B, grouped):
+        estimator = Estimator(config, 32, 500)
+        options = CompileOptions(num_devices, target)
+        with_it, without = (
+            estimator.estimate(each).ms_per_token for each in (options, replace(options, without=(name,)))
+        )
+        assert with_it is not None and without is not None
+        assert with_it <= without * 1.0005  # of two that are as fast, either may be chosen
 
 
 def test_memory_bound_tokens_move_the_weights_at_the_rate_of_the_memory() -> None:
