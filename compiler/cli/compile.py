@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from compiler.cli import candidates
 from compiler.cli.options import (
     chosen_options,
     dtype_option,
@@ -15,6 +14,7 @@ from compiler.cli.options import (
     examples,
     model_argument,
     offline_option,
+    pass_options,
     prefix_option,
     revision_option,
     target_option,
@@ -60,16 +60,7 @@ from compiler.cli.selection import open_workspace, place_demo
     is_flag=True,
     help="Clamp weights beyond the build's dtype, and record which, instead of refusing.",
 )
-@click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
-@click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
-@click.option(
-    "--no-pass",
-    "without",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=candidates.passes,
-    help="Leave out one pass, e.g. overlap; may be given several times.",
-)
+@pass_options
 @event_options
 def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, **given: Any) -> None:
     """Compile MODEL_ID: check, download, convert, map, generate instructions; prints the name of the build.

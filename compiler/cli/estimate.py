@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compiler.cli import candidates
 from compiler.cli.answer import answer, json_option
-from compiler.cli.options import dtype_option, examples, offline_option, prefix_option
+from compiler.cli.options import (
+    dtype_option,
+    examples,
+    offline_option,
+    pass_options,
+    prefix_option,
+    topology_option,
+)
 from compiler.cli.selection import open_workspace
 from compiler.errors import CheckpointError, UsageError
 from compiler.quantity import bytes_text, counted, percent_text
@@ -39,9 +45,7 @@ _LIMIT_BYTES = 16 << 20
 @click.option(
     "--target", "targets", default="u55c", show_default=True, metavar="T,T", help="Targets or .toml files, or `all`."
 )
-@click.option(
-    "--topology", default="", metavar="W", help="Wiring: ring, 2-lines or 4-lines.  [default: the target's own]"
-)
+@topology_option
 @dtype_option
 @click.option(
     "--input-tokens",
@@ -63,16 +67,7 @@ _LIMIT_BYTES = 16 << 20
     metavar="L",
     help="Tokens of prompt and answer that the caches hold.  [default: what is needed, or 4096]",
 )
-@click.option("--no-fusion", is_flag=True, help="Leave out the fusion pass.")
-@click.option("--no-reorder", is_flag=True, help="Leave out the layer reordering pass.")
-@click.option(
-    "--no-pass",
-    "without",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=candidates.passes,
-    help="Leave out one pass, e.g. overlap; may be given several times.",
-)
+@pass_options
 @offline_option
 @json_option("A list of objects, one for each target and number of devices.")
 def command(

@@ -24,27 +24,38 @@ from compiler.cli.failure import Signalled, as_error, did_you_mean
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
-COMMANDS: dict[str, str] = {
-    "run": "The classic interactive session: asks, then compiles.",
-    "compile": "Compile a model: phases 0-4.",
-    "download": "Download a checkpoint and nothing more.",
-    "models": "What is in the prefix: phases, builds, sizes, stale or not.",
-    "estimate": "What N devices will give, from config.json alone.",
-    "disasm": "Listing of a build's program.",
-    "asm": "Assemble a listing to a program file.",
-    "map": "Memory map of a build.",
-    "generate": "Run a build on the emulator and print what it says.",
-    "debug": "Step through a program on the emulator.",
-    "verify": "Check a build: hashes, memory map, program.",
-    "search": "Models of the Hugging Face Hub by a part of their name.",
-    "delete": "Delete builds; the checkpoint stays.",
-    "diff": "What two builds of a model differ in.",
-    "doctor": "What this machine has: versions, space, cards, hub.",
-    "completion": "What makes a shell complete commands and models.",
-    "help": "The help of a command.",
+SECTIONS: dict[str, dict[str, str]] = {
+    "Models": {
+        "search": "Models of the Hugging Face Hub by a part of their name.",
+        "estimate": "What N devices will give, from config.json alone.",
+        "download": "Download a checkpoint and nothing more.",
+        "models": "What is in the prefix: phases, builds, sizes, stale or not.",
+    },
+    "Builds": {
+        "compile": "Compile a model: phases 0-4.",
+        "run": "The classic interactive session: asks, then compiles.",
+        "verify": "Check a build: hashes, memory map, program.",
+        "diff": "What two builds of a model differ in, or what each pass did to one.",
+        "delete": "Delete builds; the checkpoint stays.",
+    },
+    "Inside a build": {
+        "disasm": "Listing of its program.",
+        "asm": "Assemble a listing to a program file.",
+        "map": "Its memory map.",
+    },
+    "On the emulator": {
+        "generate": "Run a build and print what it says.",
+        "debug": "Step through its program.",
+    },
+    "This machine": {
+        "doctor": "What it has: versions, space, cards, hub.",
+        "completion": "What makes a shell complete commands and models.",
+        "help": "The help of a command.",
+    },
 }
-"""Name and summary of every command; its module has the same name and defines `command`."""
+"""Name and summary of every command by subject; its module has the same name and defines `command`."""
 
+COMMANDS = {name: summary for commands in SECTIONS.values() for name, summary in commands.items()}
 
 COMPLETE = "_HYPERDEX_COMPLETE"
 """Where a shell that completes says what it wants of click."""
@@ -95,8 +106,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(len(name) for name in COMMANDS)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in commands.items()])
 
 
 def find_command(name: str) -> click.Command:
@@ -133,8 +146,9 @@ def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool)
     name="hyperdex",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 2 usage, 3 checkpoint damaged, 4 model not supported, 5 does not fit, "
-    "6 artifact damaged, 7 assembly, 8 machine fault, 9 hub or network, 10 busy, 70 a bug of ours, 130 interrupted.",
+    epilog="Exit codes: 0 done, 2 usage, 3 checkpoint damaged or incomplete, 4 model not supported, 5 does not fit, "
+    "6 build damaged, foreign or missing, 7 assembly malformed, 8 machine fault, 9 hub or network, 10 busy, "
+    "70 a bug of ours, 130 interrupted.",
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version."

@@ -60,7 +60,7 @@ def target_option(command: Command) -> Command:
         metavar="T",
         callback=known,
         shell_complete=candidates.targets,
-        help="u55c, lpu-819, lpu-1640 or lpu-3280.",
+        help="Device to compile for: u55c, lpu-819, lpu-1640 or lpu-3280.",
     )(command)
 
 
@@ -85,6 +85,21 @@ def topology_option(command: Command) -> Command:
         shell_complete=candidates.topologies,
         help="How the devices are wired: ring, 2-lines or 4-lines.  [default: the target's own]",
     )(command)
+
+
+def pass_options(command: Command) -> Command:
+    """Add `--no-fusion`, `--no-reorder` and `--no-pass`: what is left out of a compile."""
+    fusion = click.option("--no-fusion", is_flag=True, help="Leave out the fusion passes.")
+    reorder = click.option("--no-reorder", is_flag=True, help="Leave out the passes that reorder.")
+    single = click.option(
+        "--no-pass",
+        "without",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=candidates.passes,
+        help="Leave out one pass, e.g. overlap; may be given several times.",
+    )
+    return fusion(reorder(single(command)))
 
 
 def offline_option(command: Command) -> Command:

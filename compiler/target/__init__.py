@@ -135,5 +135,5 @@ def check_device_count(num_devices: int) -> int:
         UsageError: outside 1..MAX_DEVICES.
     """
     if not 1 <= num_devices <= MAX_DEVICES:
-        raise UsageError(f"{num_devices} devices: the number must be from 1 to {MAX_DEVICES}")
+        raise UsageError(f"number of devices {num_devices} is not in 1..{MAX_DEVICES}")
     return num_devices

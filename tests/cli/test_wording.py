@@ -44,7 +44,7 @@ def test_every_option_says_what_it_does(name: str) -> None:
     for parameter in _command(name).params:
         if isinstance(parameter, click.Option):
             sentences = (parameter.help or "").partition("  [default: ")[0]
-            assert sentences[:1].isupper() or sentences.startswith("u55c"), parameter.name
+            assert sentences[:1].isupper(), parameter.name
             assert sentences.endswith("."), parameter.name
 
 
@@ -120,3 +120,13 @@ def test_an_estimate_judges_its_options_before_it_looks_for_the_model(
 ) -> None:
     assert main(["estimate", "absent/model", "--prefix", str(prefix), *options]) == 2
     assert "hub" not in capsys.readouterr().err
+
+
+def test_every_command_line_of_the_readme_is_legal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?hyperdex ([a-z]+)([^#\n]*)", text, re.MULTILINE)
+    assert {name for name, _ in lines} == set(COMMANDS)
+    for name, rest in lines:
+        with _command(name).make_context(name, shlex.split(rest)):
+            pass
