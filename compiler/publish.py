@@ -123,7 +123,7 @@ def publish_file(path: Path, write: Callable[[BinaryIO], object], *, in_prefix: 
     temporary, descriptor = _create(path, folder=False, in_prefix=in_prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with _explained(path, only_full=True, in_prefix=in_prefix):
+            with _explained(path, only_ours=True, in_prefix=in_prefix):
                 write(file)
             with _explained(path, in_prefix=in_prefix):
                 file.flush()
@@ -148,7 +148,7 @@ def publish_folder(final: Path) -> Iterator[Path]:
     recover(final)
     temporary, descriptor = _create(final, folder=True)
     try:
-        with _explained(final, only_full=True):
+        with _explained(final, only_ours=True):
             yield temporary
         with _explained(final):
             _sync_tree(temporary)
@@ -302,12 +302,16 @@ def _refuse_blocked(folder: Path) -> Path:
 
 
 @contextmanager
-def _explained(path: Path, *, only_full: bool = False, in_prefix: bool = True) -> Iterator[None]:
-    """Turn an OSError about `path` into one of ours; `only_full` lets other causes pass."""
+def _explained(path: Path, *, only_ours: bool = False, in_prefix: bool = True) -> Iterator[None]:
+    """Turn an OSError about `path` into one of ours.
+
+    With `only_ours`, what names a file passes, unless the disk is full: it is about something else. What a
+    write to an open file answers names none.
+    """
     try:
         yield
     except OSError as error:
-        if not only_full or error.errno in _FULL or error.errno == errno.EROFS:
+        if not only_ours or error.filename is None or error.errno in _FULL or error.errno == errno.EROFS:
             raise explain(error, path, in_prefix=in_prefix) from error
         raise
 

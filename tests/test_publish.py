@@ -217,6 +217,15 @@ def test_the_callers_own_errors_pass_unchanged(tmp_path: Path) -> None:
         (tmp_path / "missing").read_bytes()
 
 
+def test_what_an_open_file_answers_is_explained(tmp_path: Path) -> None:
+    def fail(_: BinaryIO) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(UsageError, match="artifact cannot be written: Input/output error"):
+        publish_file(tmp_path / "artifact", fail)
+    assert names(tmp_path) == []
+
+
 def test_free_space_names_needed_and_free(tmp_path: Path) -> None:
     ensure_free_space(tmp_path / "not" / "yet", 1)
     with pytest.raises(CapacityError, match=r"needs 1000\.0 PB, [0-9.]+ [GT]B are free"):

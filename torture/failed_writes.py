@@ -1,4 +1,4 @@
-"""EIO and ENOSPC from every operation on a file: once, or from then on.
+"""EIO, ENOSPC, EDQUOT and EROFS from every operation on a file: once, or from then on.
 
 A compile that meets one either says so in one line and fails, or did not need the
 operation and has made the same bytes. The next compile, on a sound disk, is whole.
@@ -14,9 +14,12 @@ from torture.kill_points import Scenario, judge_next_compile, judge_state, scena
 from torture.report import Effort, Row, timed
 from torture.subject import copy_subject, manners
 
-FAILURES = 60
+FAILURES = 40
+JOB_OPERATIONS = 30
+"""About how many there are of the job file, which a compile in the app has."""
+
 PROMISE = "one line and an exit code, or the same bytes; never exit 0 with loss"
-DISKS = (("EIO", False), ("EIO", True), ("ENOSPC", False), ("ENOSPC", True))
+DISKS = (("EIO", False), ("EIO", True), ("ENOSPC", False), ("ENOSPC", True), ("EDQUOT", False), ("EROFS", True))
 
 
 def failed_operations(commands: Commands, place: Path, effort: Effort) -> list[Row]:
@@ -27,7 +30,7 @@ def failed_operations(commands: Commands, place: Path, effort: Effort) -> list[R
             name = f"{error} {'from an operation on' if lasting else 'from one operation'}, {scenario.name}"
 
             def attack(row: Row, scenario: Scenario = scenario, error: str = error, lasting: bool = lasting) -> None:
-                for at in effort.chosen(scenario.operations, FAILURES):
+                for at in effort.chosen(scenario.operations + JOB_OPERATIONS, FAILURES):
                     _fail(row, scenario, place, Fault(at, error, lasting))
 
             rows.append(timed(Row(name, PROMISE), attack))
@@ -36,7 +39,9 @@ def failed_operations(commands: Commands, place: Path, effort: Effort) -> list[R
 
 def _fail(row: Row, scenario: Scenario, place: Path, fault: Fault) -> None:
     subject = copy_subject(scenario.before, place / "victim")
-    outcome = subject.compile(root=subject.prefix, fault=fault)
+    jobs = subject.folder / "jobs"
+    jobs.mkdir()
+    outcome = subject.compile("--job", str(jobs / "job.jsonl"), root=subject.prefix, fault=fault)
     wrong = manners(outcome)
     if not wrong and outcome.code == 0 and subject.results() != scenario.new:
         wrong = "exit 0 with other bytes"

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_ON_DESCRIPTORS = frozenset({"write", "fsync", "truncate"})
 KINDS = ("create", "write", "truncate", "fsync", "rename", "unlink", "mkdir", "rmdir", "chmod")
 """Operations that are counted."""
 
@@ -75,7 +76,7 @@ class Interposer:
                 self.count += 1
                 hit = self.count == self._fault.at
                 if hit or (self._fault.lasting and 0 < self._fault.at < self.count):
-                    self._act(path, tear)
+                    self._act(kind, path, tear)
         return True
 
     def after(self, kind: str, path: str, *details: Any) -> None:
@@ -84,12 +85,14 @@ class Interposer:
             with self._lock:
                 self._observer(kind, path, details)
 
-    def _act(self, path: str, tear: Callable[[], object] | None) -> None:
+    def _act(self, kind: str, path: str, tear: Callable[[], object] | None) -> None:
         if self._fault.action in ("kill", "tear"):
             if self._fault.action == "tear" and tear is not None:
                 tear()
             os.kill(os.getpid(), signal.SIGKILL)
         number = getattr(errno, self._fault.action)
+        if kind in _ON_DESCRIPTORS:  # the kernel's error names no file either
+            raise OSError(number, os.strerror(number))
         raise OSError(number, os.strerror(number), path)
 
     def _replace_path_calls(self) -> None:

@@ -45,6 +45,8 @@ def as_error(failure: BaseException) -> HyperDexError:
         return UsageError(f"{where}: {failure.strerror}")
     if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
         return CapacityError("the disk is full", "free some space")
+    if isinstance(failure, OSError) and failure.errno is not None:  # of an open file, stdout among them
+        return UsageError(f"a file or stream could not be read or written: {failure.strerror}")
     name = type(failure).__name__
     return HyperDexError(one_line(f"{name}: {failure}", 400), "this is a bug; HYPERDEX_DEBUG=1 shows where")
 

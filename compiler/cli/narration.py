@@ -28,6 +28,7 @@ from compiler.events import (
     Record,
     to_line,
 )
+from compiler.publish import explain
 from compiler.quantity import bytes_text, percent_text
 from compiler.sanitize import one_line, printable
 
@@ -149,13 +150,23 @@ class BarNarrator(PlainNarrator):
 
 
 class EventWriter:
-    """Writes each record as one JSON line, whole and at once."""
+    """Writes each record as one JSON line, whole and at once.
 
-    def __init__(self, stream: TextIO) -> None:
+    Args:
+        stream: where to.
+        path: the file it is, for messages; None for a stream without a name.
+    """
+
+    def __init__(self, stream: TextIO, path: Path | None = None) -> None:
         self.stream: TextIO | None = stream
+        self.path = path
 
     def __call__(self, record: Record) -> None:
-        """Write one record; a reader that went away does not stop the compile."""
+        """Write one record; a reader that went away does not stop the compile.
+
+        Raises:
+            CapacityError, UsageError: the disk is full or broken; nothing more is written then.
+        """
         if self.stream is None:
             return
         try:
@@ -163,6 +174,11 @@ class EventWriter:
             self.stream.flush()
         except BrokenPipeError:
             self.stream = None
+        except OSError as error:
+            self.stream = None
+            if self.path is None:
+                raise
+            raise explain(error, self.path, in_prefix=False) from error
 
 
 class Narration:
@@ -179,7 +195,7 @@ class Narration:
         self.listeners: list[Listener] = [EventWriter(sys.stdout) if events else self.person]
         self.last: Record | None = None
         if self.job_stream is not None:
-            self.listeners.append(EventWriter(self.job_stream))
+            self.listeners.append(EventWriter(self.job_stream, job))
 
     def __call__(self, record: Record) -> None:
         """Pass one record to every listener."""
@@ -207,7 +223,8 @@ class Narration:
         if failure is not None and not isinstance(self.last, (PhaseFailed, JobFinished)):
             self(_failed_record(self.last, failure))
         if self.job_stream is not None:
-            self.job_stream.close()
+            with contextlib.suppress(OSError):  # what could not be written was told when it was tried
+                self.job_stream.close()
 
 
 def _open_job(path: Path) -> TextIO:

@@ -98,6 +98,12 @@ def test_a_job_file_is_appended_to(tmp_path: Path) -> None:
     assert len(job.read_text(encoding="utf-8").splitlines()) == 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_job_file_on_a_full_disk_is_one_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CapacityError, match="/dev/full could not be written"), Narration(job=Path("/dev/full")) as told:
+        told.begin("tiny/opt", "u55c-1x", "")
+
+
 def test_events_on_stdout_are_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with Narration(events=True) as narration:
         for record in RECORDS:
