@@ -117,6 +117,7 @@ EVERY: dict[str, dict[str, Any]] = {
     "exaone-moe": _tiny(
         "ExaoneMoeForCausalLM", num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, sliding_window=3
     ),
+    "nanochat": _tiny("NanoChatForCausalLM"),
     "flex-olmo": _tiny("FlexOlmoForCausalLM", num_experts=5, num_experts_per_tok=2),
     "ernie4-5-moe": _tiny(
         "Ernie4_5_MoeForCausalLM", moe_num_experts=5, moe_k=2, moe_intermediate_size=20, moe_num_shared_experts=1

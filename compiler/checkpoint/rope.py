@@ -40,6 +40,7 @@ class Rope:
         options: the remaining numbers of the kind, by Hugging Face name.
         short_factors: longrope, per frequency, up to original_positions.
         long_factors: longrope, per frequency, beyond.
+        backwards: angles are negative.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Rope:
     options: tuple[tuple[str, float], ...] = ()
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()
+    backwards: bool = False
 
     def option(self, name: str) -> float:
         """A number of this kind by its Hugging Face name."""
@@ -163,7 +165,7 @@ def rotary_table(rope: Rope, positions: int) -> NDArray[np.float32]:
         for position in range(rope.max_positions, positions):
             angles[position] = np.float32(position) * inverse_frequencies(rope, position + 1)
     scale = np.float32(rope.attention_factor)
-    return np.concatenate([np.cos(angles) * scale, np.sin(angles) * scale], axis=1)
+    return np.concatenate([np.cos(angles) * scale, np.sin(angles) * (-scale if rope.backwards else scale)], axis=1)
 
 
 def inverse_frequencies(rope: Rope, length: int) -> NDArray[np.float32]:

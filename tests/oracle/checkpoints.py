@@ -353,6 +353,8 @@ RECIPES = (
         },
     ),
     Recipe("exaone-moe", "exaone_moe", {"num_hidden_layers": 4, "num_key_value_heads": 2}),
+    Recipe("nanochat", "nanochat", {"num_key_value_heads": 2}),
+    Recipe("nanochat-plain", "nanochat", {"final_logit_softcapping": None, "attention_bias": True}),
     Recipe("flex-olmo", "flex_olmo", {"num_key_value_heads": 2}),
     Recipe("flex-olmo-normalised", "flex_olmo", {"norm_topk_prob": True, "attention_bias": True}),
     Recipe("ernie4-5-moe", "ernie4_5_moe", {"num_key_value_heads": 2, "use_bias": True}),

@@ -32,6 +32,7 @@ from compiler.graph.architectures.mellum import MELLUM
 from compiler.graph.architectures.minimax import MINIMAX_M2
 from compiler.graph.architectures.mistral import MINISTRAL, MINISTRAL3, MISTRAL
 from compiler.graph.architectures.mixtral import MIXTRAL, OLMOE, QWEN2_MOE, QWEN3_MOE
+from compiler.graph.architectures.nanochat import NANOCHAT
 from compiler.graph.architectures.nemotron import ARCEE, JAIS2, NEMOTRON
 from compiler.graph.architectures.olmo import FLEX_OLMO, OLMO, OLMO2, OLMO3
 from compiler.graph.architectures.opt import OPT
@@ -94,6 +95,7 @@ SUPPORTED: tuple[Architecture, ...] = (
     MISTRAL3,
     MIXTRAL,
     MPT,
+    NANOCHAT,
     NEMOTRON,
     OLMO,
     OLMO2,

@@ -75,6 +75,11 @@ def read_clip(config: CheckpointConfig, name: str = "clip_qkv", default: float =
     return default if config.fields.get(name) is None else config.number(name, 1e-3, 1e4)
 
 
+def read_cap(config: CheckpointConfig, name: str) -> float:
+    """A soft limit, 0.0 for none."""
+    return 0.0 if config.fields.get(name) is None else config.number(name, 1e-3, 1e6)
+
+
 def read_heads(
     config: CheckpointConfig, grouped: bool, names: tuple[str, str] = ("hidden_size", "num_attention_heads")
 ) -> Heads:

@@ -16,6 +16,7 @@ from compiler.graph.architectures.family import (
     SLIDING,
     Architecture,
     llama_like,
+    read_cap,
     read_layer_ropes,
     read_windows,
     rms,
@@ -48,7 +49,7 @@ def _gemma(config: CheckpointConfig, act_name: str) -> Decoder:
 def gemma2(config: CheckpointConfig) -> Decoder:
     """Soft caps, norms on both sides of each block, every other layer slides."""
     scale = config.number("query_pre_attn_scalar", 1e-6, 1e9, 256) ** -0.5
-    cap = _cap(config, "attn_logit_softcapping")
+    cap = read_cap(config, "attn_logit_softcapping")
 
     def change(_index: int, layer: Layer) -> Layer:
         return replace(
@@ -60,7 +61,7 @@ def gemma2(config: CheckpointConfig) -> Decoder:
         )
 
     model = with_layers(_gemma(config, "hidden_activation"), change)
-    model = replace(model, logit_cap=_cap(config, "final_logit_softcapping"))
+    model = replace(model, logit_cap=read_cap(config, "final_logit_softcapping"))
     return with_windows(model, read_windows(config, model.layers, lambda layer: layer % 2 == 0))
 
 
@@ -82,10 +83,6 @@ def gemma3(config: CheckpointConfig) -> Decoder:
         return replace(layer, attention=replace(layer.attention, rope=rope, head_norm=norm, cap=0.0))
 
     return with_windows(with_layers(model, change), windows)
-
-
-def _cap(config: CheckpointConfig, name: str) -> float:
-    return 0.0 if config.fields.get(name) is None else config.number(name, 1e-3, 1e6)
 
 
 _FEATURES = ("scaled embeddings", "norm weights around zero", GROUPED, "head_dim of its own")
