@@ -27,6 +27,11 @@ STEPS = 200
 _QUIET_S = 0.06
 """A repaint is over when nothing came for so long."""
 
+_DEMO = "hyperdex/demo"
+_RUNS, _KEYS_OF_A_RUN = 6, 20
+_BETWEEN_S = 0.03
+"""The same beside a run, whose progress is told ten times a second."""
+
 _SEARCHES = ("q_proj", r"h\[0x3[0-9a-f]+c0\]", r"layer:7\d\d unit:sxe mm", r"softmax.*\b\d{3},")
 
 
@@ -47,6 +52,7 @@ def measure() -> list[Row]:
                 rows += _idle(terminal) if size == (80, 24) else []
         with _opened(prefix, 80, 24) as terminal, _busy_machine(prefix):
             rows += _key_rows(_scroll(terminal), "while a compile and an emulation run beside it")
+        rows += _key_rows(_debugging(prefix), "of the machine's listing while the machine runs")
         with _opened(prefix, 80, 24) as terminal:
             rows += _searching(terminal)
     return rows
@@ -59,7 +65,7 @@ def _row(name: str, value: float, limit: float, unit: str) -> Row:
 
 def _write_neighbours(prefix: Path) -> None:
     """Compile the demo, which the emulator then runs beside the app."""
-    _compiler(prefix, "compile", "hyperdex/demo").communicate()
+    _compiler(prefix, "compile", _DEMO).communicate()
 
 
 def _compiler(prefix: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -137,6 +143,27 @@ def _idle(terminal: Terminal) -> list[Row]:
     ]
 
 
+def _debugging(prefix: Path) -> list[Repaint]:
+    """One row down in the Machine screen again and again, while the emulator behind it executes step by step."""
+    steps: list[Repaint] = []
+    with Terminal(prefix, 80, 24, _DEMO) as terminal:
+        terminal.wait_for("u55c-1x")
+        terminal.read(0.7)
+        terminal.press("jE")
+        terminal.wait_for("no prompt yet")
+        terminal.enter("B", "nan")  # what looks at every instruction runs one at a time
+        terminal.wait_for("nan")
+        for _ in range(_RUNS):
+            terminal.enter("n", " ".join(["The capital of Norland"] * 50))
+            terminal.wait_for("0 executed")
+            terminal.press("c")
+            terminal.wait_for("running")
+            steps += [terminal.repaint("j", _BETWEEN_S) for _ in range(_KEYS_OF_A_RUN)]
+            terminal.wait_for("complete")  # so it ran until now
+            terminal.read(0.5)
+    return steps
+
+
 @contextmanager
 def _busy_machine(prefix: Path) -> Iterator[None]:
     """A compile and an emulation, each begun again when it ends, until the block is left."""
@@ -151,8 +178,8 @@ def _busy_machine(prefix: Path) -> Iterator[None]:
             process.wait()
 
     commands = (
-        ("compile", "hyperdex/demo", "--num-device", "2", "--force"),
-        ("generate", "hyperdex/demo", "the", "--max-new-tokens", "100"),
+        ("compile", _DEMO, "--num-device", "2", "--force"),
+        ("generate", _DEMO, "the", "--max-new-tokens", "100"),
     )
     threads = [threading.Thread(target=keep_running, args=arguments) for arguments in commands]
     for thread in threads:

@@ -147,9 +147,7 @@ class MachineScreen(AppScreen):
         machine, stopped, hello = self._machine, self._machine.stopped, self._machine.hello
         width = max(20, self.size.width - 2)
         if machine.busy:
-            at = machine.progress
-            where = f", {at.steps:,} instructions, position {at.position}" if at is not None else ""
-            head = line((f"▶ {_DOING.get(machine.busy, machine.busy)}{where}", "accent"), ("  x stops it", "dim"))
+            head = line((f"▶ {_DOING.get(machine.busy, machine.busy)}", "accent"), ("  x stops it", "dim"))
         elif machine.problem:
             lines = wrap(f"✗ {machine.problem}", width, 2)
             return [line((part, "bad")) for part in lines]
@@ -186,12 +184,14 @@ class MachineScreen(AppScreen):
             return ""
         if stopped is None or not stopped.prompt_tokens:
             return f"{hello.instructions:,} instructions, {counted(hello.devices, 'device')}, {hello.dtype}"
-        node = program.node(stopped.pc) if program is not None and stopped.pc < program.count else None
+        at = self._machine.progress or stopped
+        node = program.node(at.pc) if program is not None and at.pc < program.count else None
         layer = f"layer {node.source.layer} " if node is not None and node.source.layer >= 0 else ""
+        tokens = stopped.tokens if at is stopped else len(self._machine.tokens)
         return (
-            f"pc {stopped.pc:,}  {layer}{node.op if node is not None else 'control'}  position {stopped.position} "
-            f"({stopped.prompt_tokens} + {stopped.tokens})  device {stopped.device} of {hello.devices}  "
-            f"{stopped.steps:,} executed"
+            f"pc {at.pc:,}  {layer}{node.op if node is not None else 'control'}  position {at.position} "
+            f"({stopped.prompt_tokens} + {tokens})  device {stopped.device} of {hello.devices}  "
+            f"{at.steps:,} executed"
         )
 
     # commands

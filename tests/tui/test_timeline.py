@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from base64 import b64encode
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from syrupy.assertion import SnapshotAssertion
 from textual.app import App, ComposeResult
 
-from compiler.debug_records import Timeline
+from compiler.debug_records import Failed, Hello, Timeline, to_line
+from compiler.workspace import ModelFolder
+from hyperdex_tui.backend.emulator import Emulator
 from hyperdex_tui.backend.timeline import TokenTimeline
+from hyperdex_tui.screens.timeline import TimelineScreen
 from hyperdex_tui.themes import DARK
 from hyperdex_tui.widgets.timeline_tracks import TimelineTracks
+from tests.tui.builds import BUILD, MODEL
+from tests.tui.conftest import MakeApp
+from tests.tui.screen_text import press, settle, text, until
 
 UNITS = ("SMA", "SXE", "VXE")
 REASONS = ("", "SMA", "issue")
@@ -128,3 +137,54 @@ def frame_seconds(count: int) -> float:
 
 def test_a_frame_of_many_slices_costs_hardly_more_than_one_of_few() -> None:
     assert frame_seconds(300_000) < 10 * frame_seconds(300)
+
+
+HELLO = Hello(MODEL, BUILD, 23, 1, "float16", 64, 64, 40, True)
+CHILD = """
+import json, re, sys
+print(sys.argv[1], flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    found = sys.argv[2] if asked.get("position", 0) < 8 else sys.argv[3]
+    print(re.sub(r'"request":0', f'"request":{asked["request"]}', found), flush=True)
+"""
+STATES = {
+    "whole": (),
+    "unit": ("down", "n", "n"),
+    "zoomed": ("down", "n", "n", "plus", "plus", "plus"),
+    "too-far": ("colon", "9", "enter"),
+}
+
+
+@pytest.mark.parametrize("keys", STATES.values(), ids=STATES)
+async def test_timeline_screen(
+    make_app: MakeApp,
+    built: ModelFolder,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    text_snapshot: SnapshotAssertion,
+) -> None:
+    units = [0, 0, 0, 0, 2, 0, 1, 0, 2, 0, 1]
+    starts = [0.0, 4.0, 10.0, 16.0, 40.0, 20.0, 90.0, 24.0, 160.0, 95.0, 210.0]
+    ends = [2.0, 6.0, 16.0, 20.0, 88.0, 40.0, 155.0, 30.0, 205.0, 150.0, 300.0]
+    lines = [to_line(each) for each in (HELLO, record(units, starts, ends), Failed("position 9 is not below 8"))]
+    emulator = Emulator([sys.executable, "-c", CHILD, *lines], Path("/nowhere"))
+    app = make_app()
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        app.push_screen(TimelineScreen(emulator, built.inst(BUILD), MODEL, BUILD, 5))
+        await until(pilot, lambda: "(emulated)" in text(app))
+        await press(pilot, *keys)
+        assert text(app) == text_snapshot
+        await emulator.close()
+
+
+async def test_a_timeline_that_cannot_be_had_says_why(make_app: MakeApp, built: ModelFolder) -> None:
+    emulator = Emulator([sys.executable, "-c", "import sys; sys.exit('hyperdex: error: no build')"], Path("/nowhere"))
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.push_screen(TimelineScreen(emulator, built.inst(BUILD), MODEL, BUILD, 5))
+        await until(pilot, lambda: "✗ no build" in text(app))
+        await press(pilot, "n", "plus", "down", "w", "escape", "enter", "escape")
+        assert "Models" in text(app)
