@@ -220,6 +220,14 @@ def _manner(code: int) -> str:
     return f"by signal {-code}"
 
 
+def prompt_request(hello: Hello | None, text: str) -> dict[str, object]:
+    """A prompt as arguments of `start`: text, or token ids where the model has no tokenizer."""
+    parts = text.replace(",", " ").split()
+    if hello is not None and not hello.has_tokenizer and all(part.isdecimal() for part in parts):
+        return {"prompt_ids": [int(part[:12]) for part in parts]}
+    return {"prompt": text}
+
+
 def debug_command(prefix: Path, model_id: str, build: str) -> list[str]:
     """The child's command line."""
     place = ("--prefix", str(prefix.absolute()), "--build", build)

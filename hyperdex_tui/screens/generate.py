@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from compiler.debug_records import Finished, Stopped, Token
 from compiler.errors import HyperDexError
-from hyperdex_tui.backend.emulator import STOP_S, Emulator
+from hyperdex_tui.backend.emulator import STOP_S, Emulator, prompt_request
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenMachine
@@ -98,7 +98,7 @@ class GenerateScreen(AppScreen):
         except ValueError as error:
             self.say(str(error), "error")
             return
-        request = {**self._prompt(prompt), "max_new_tokens": int(count), **chosen}
+        request = {**prompt_request(self._emulator.hello, prompt), "max_new_tokens": int(count), **chosen}
         self._worker = self.run_worker(self._run(prompt, request), exclusive=True, group="generate")
 
     @property
@@ -123,14 +123,6 @@ class GenerateScreen(AppScreen):
             waiting.stop()
             if self.is_mounted:
                 self.query_one(TokenList).catch_up()
-
-    def _prompt(self, prompt: str) -> dict[str, object]:
-        """The prompt as the emulator takes it: text, or ids where there is no tokenizer."""
-        hello = self._emulator.hello
-        parts = prompt.replace(",", " ").split()
-        if hello is not None and not hello.has_tokenizer and all(part.isdecimal() for part in parts):
-            return {"prompt_ids": [int(part[:12]) for part in parts]}
-        return {"prompt": prompt}
 
     async def _stream(self, began: float, waiting: Timer) -> None:
         """Show tokens as they come."""
