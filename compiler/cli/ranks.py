@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compiler.errors import UsageError
+
 if TYPE_CHECKING:
     from compiler.artifacts.reader import Build
     from compiler.emulator.machine import Machine
@@ -25,6 +27,20 @@ def open_machine(build: Build) -> Machine:
     link = ProcessLink(build.manifest.num_devices)
     atexit.register(leave)
     return Machine(build, link=link)
+
+
+def check_source(reads_stdin: bool) -> None:
+    """Refuse a prompt on stdin, which one process alone would read, where torchrun started several.
+
+    Raises:
+        UsageError: it is one.
+    """
+    from compiler.emulator.process_link import world
+
+    if reads_stdin and world()[1] > 1:
+        raise UsageError(
+            "under torchrun stdin reaches no process but one", "put the prompts into a file: --prompts FILE"
+        )
 
 
 def is_speaker() -> bool:

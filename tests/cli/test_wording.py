@@ -122,11 +122,15 @@ def test_an_estimate_judges_its_options_before_it_looks_for_the_model(
     assert "hub" not in capsys.readouterr().err
 
 
-def test_every_command_line_of_the_readme_is_legal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_line_of_the_documents_is_legal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^(?:\$ )?hyperdex ([a-z]+)([^#\n]*)", text, re.MULTILINE)
-    assert {name for name, _ in lines} == set(COMMANDS)
-    for name, rest in lines:
-        with _command(name).make_context(name, shlex.split(rest)):
-            pass
+    named: dict[str, set[str]] = {}
+    for document in (root / "README.md", *(root / "docs").glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        for name, rest in re.findall(r"^(?:\$ |    )?hyperdex ([a-z]+)([^#\n]*)", text, re.MULTILINE):
+            named.setdefault(document.name, set()).add(name)
+            with _command(name).make_context(name, shlex.split(rest)):
+                pass
+    assert named["README.md"] == set(COMMANDS)
+    assert named.keys() >= {"README.md", "json.md", "debugger.md", "distributed.md"}

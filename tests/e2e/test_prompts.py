@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +128,26 @@ def test_a_failure_amid_the_text_ends_its_line(compiled: Path, capsys: pytest.Ca
     told = capsys.readouterr()
     assert told.out.endswith("\n") and told.out.count("\n") == 1
     assert told.err.startswith("hyperdex: error: /dev/full could not be written")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_take_no_prompt_from_stdin_and_one_of_them_answers(
+    rank: str, compiled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for source in (["-"], ["--prompts", "-"]):
+        assert main([*_where(compiled), *source]) == 2
+        assert "under torchrun stdin reaches no process but one" in capsys.readouterr().err
+    assert main([*_where(compiled), "--prompt-ids", "x", "--json"]) == 2
+    assert bool(capsys.readouterr().out) == (rank == "0")
+
+
+def test_a_person_who_watches_is_told_the_pace(compiled: Path) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "compiler", *_where(compiled), "--prompt-ids", "5,6"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=follower, check=True)
+    os.close(follower)
+    told = os.read(leader, 10_000).decode()
+    os.close(leader)
+    assert told.startswith("[Info] 2 prompt tokens, ") and "tokens/s" in told and b"Info" not in done.stdout
