@@ -8,6 +8,7 @@ runs where it depends on registers, or by the operation itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -28,6 +29,9 @@ from compiler.memory_map import CACHE_KINDS, CHANNELS
 Renamed = dict[int, SimpleNamespace]
 Phases = list[list[Row]]
 """Rows by phase: those of one phase do not depend on each other, and wait for the phase before."""
+
+PART_ELEMENTS = 1024
+"""Work for some microseconds of one thread, where reading the bias is waited for."""
 
 _KNOWN: dict[str, frozenset[str]] = {
     mnemonic: frozenset(names.split())
@@ -144,7 +148,7 @@ class Binding(Arguments):
             target = self._at("dst", o.dst)
         phases = [[self._product(o, source, target)]]
         if bias is not None or o.rotary_dim or o.act or self._memory.memory_map.dtype != FLOAT32:
-            phases.append([self._finish(target, _renamed_fields(target, "dst", "src"), o, o.rows, bias)])
+            phases.append(self._finish(target, _renamed_fields(target, "dst", "src"), o, o.rows, bias))
         if writers:
             kept = self._keep_token(writers[0], writes[0], _renamed_fields(target, "dst", "src"), o.rows)
             phases.append([kept])
@@ -171,8 +175,10 @@ class Binding(Arguments):
 
     def _finish(
         self, target: dict[str, int], source: dict[str, int], o: SimpleNamespace, length: int, bias: Vector | None
-    ) -> Row:
-        fields = {**source, **target, "length": length, "table": self._table(getattr(o, "act", 0))}
+    ) -> list[Row]:
+        """Bias, rotation and activation of whole vectors; of a single one in parts, for several threads."""
+        fields = {**source, **target, "table": self._table(getattr(o, "act", 0))}
+        part = length if self._lanes * self._devices > 1 else PART_ELEMENTS
         if bias is not None:
             fields |= {"bias": bias.ctypes.data, "bias_device": bias.strides[0]}
         if getattr(o, "rotary_dim", 0):
@@ -180,7 +186,12 @@ class Binding(Arguments):
             if not exists or length % o.head_dim:
                 raise Trap("a rotation that does not exist")
             fields |= {"head_dim": o.head_dim, "rotary_dim": o.rotary_dim, "style": o.style, **self._at("rope", o.rope)}
-        return self._each("finish", **fields)
+            part = math.lcm(part, o.head_dim)
+        rows = []
+        for begin in range(0, length, part):
+            own = {name: fields[name] + 4 * begin for name in ("dst", "src", "bias") if name in fields}
+            rows.append(self._each("finish", **(fields | own), length=min(part, length - begin)))
+        return rows
 
     def _cached(self, o: SimpleNamespace, opened: dict[int, SimpleNamespace]) -> Phases | None:
         source = opened.get(o.stream)
@@ -260,7 +271,7 @@ class Binding(Arguments):
 
     def _unary(self, o: SimpleNamespace, _: object) -> Phases:
         _check_length(o.length)
-        return [[self._finish(self._at("dst", o.dst), self._at("src", o.a), o, o.length, None)]]
+        return [self._finish(self._at("dst", o.dst), self._at("src", o.a), o, o.length, None)]
 
     def _norm(self, op: str, o: SimpleNamespace, opened: dict[int, SimpleNamespace]) -> Phases | None:
         _check_length(o.length)

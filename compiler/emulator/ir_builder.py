@@ -31,6 +31,9 @@ PTR = ir.PointerType()
 FLOATS = ir.VectorType(F32, LANES)
 INTS = ir.VectorType(I32, LANES)
 
+CACHE_LINE = 64
+"""Bytes."""
+
 Value = Any
 """An ir.Value."""
 
@@ -204,6 +207,11 @@ class Code:
         """A vector with `value` in every lane."""
         single = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
         return self.b.shuffle_vector(single, ir.Constant(kind, ir.Undefined), splat(I32, 0))
+
+    def prefetch(self, address: Value) -> None:
+        """Ask for the cache line at `address`, which need not exist."""
+        function = self.intrinsic("llvm.prefetch.p0", ir.VoidType(), (PTR, I32, I32, I32))
+        self.b.call(function, (address, I32(0), I32(3), I32(1)))
 
     # arithmetic
 

@@ -20,7 +20,7 @@ from llvmlite import ir
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
-from compiler.emulator.ir_builder import F32, FLOATS, I8, I32, I64, PTR, Code, Group, Value, splat
+from compiler.emulator.ir_builder import CACHE_LINE, F32, FLOATS, I8, I64, PTR, Code, Group, Value, splat
 from compiler.emulator.task import TASK_FIELDS, function_name
 
 TILE_ROWS = 4
@@ -36,7 +36,6 @@ PANEL_VECTORS = 64
 BLOCKED_VECTORS = 16
 """From so many vectors on, widening once pays."""
 
-CACHE_LINE = 64
 _ROW_BYTES = 4 * (BLOCK_COLS + LANES)
 """Between the widened rows of a block; no power of two, so that they lie in different cache sets."""
 
@@ -69,11 +68,6 @@ def _internal(module: Any, name: str, arguments: tuple[Any, ...]) -> Code:
     return code
 
 
-def _prefetch(code: Code, address: Value) -> None:
-    function = code.intrinsic("llvm.prefetch.p0", _VOID, (PTR, I32, I32, I32))
-    code.b.call(function, (address, I32(0), I32(3), I32(1)))
-
-
 def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: bool) -> Any:
     """void (rows, row_bytes, cols, vectors, vector_step, result, result_step, next): some rows times some vectors.
 
@@ -91,7 +85,7 @@ def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: b
         if g.mask is None and rows > 1:
             ahead = code.at(behind, b.mul(g.index, I64(rows * dtype.itemsize)))
             for line in range(0, rows * LANES * dtype.itemsize, CACHE_LINE):
-                _prefetch(code, code.at(ahead, I64(line)))
+                code.prefetch(code.at(ahead, I64(line)))
         added = []
         for row, begin in enumerate(begins):
             weight = g.load_stored(begin, dtype, native_half)
@@ -121,7 +115,7 @@ def _block_tile(module: Any, vectors: int) -> Any:
 
     def group(g: Group, sums: tuple[Value, ...]) -> tuple[Value, ...]:
         if g.mask is None:
-            _prefetch(code, code.at(ahead, b.mul(b.lshr(g.index, I64(LANES.bit_length() - 1)), ahead_step)))
+            code.prefetch(code.at(ahead, b.mul(b.lshr(g.index, I64(LANES.bit_length() - 1)), ahead_step)))
         xs = [g.load(begin) for begin in begins]
         added: list[Value] = [None] * len(sums)
         for row, begin in enumerate(rows):

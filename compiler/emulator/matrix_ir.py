@@ -9,10 +9,13 @@ from llvmlite import ir
 
 from compiler.dtypes import FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
-from compiler.emulator.ir_builder import I8, I64, PTR, Value, splat
+from compiler.emulator.ir_builder import CACHE_LINE, I8, I64, PTR, Value, splat
 from compiler.emulator.operation_ir import Operation
 from compiler.emulator.task import TASK_FIELDS, function_name
 from compiler.memory_map import CHANNELS
+
+AHEAD_ROWS, AHEAD_LINES = 4, 4
+"""Of each channel of a cache; behind them the processor sees where it goes."""
 
 
 def product(f: Operation) -> None:
@@ -44,6 +47,7 @@ def cached(f: Operation) -> None:
     rows, cols = f.extent("rows", "rows_reg"), f.extent("cols", "cols_reg")
     base = b.add(f["base"], b.mul(f.device, f["base_device"]))
     source, result = f.vector("src"), f.vector("dst")
+    f.loop(I64(CHANNELS), lambda index, _: _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), rows, index))
 
     def channel(index: Value, _: object) -> None:
         here = b.add(base, b.mul(index, f["channel_step"]))
@@ -53,6 +57,20 @@ def cached(f: Operation) -> None:
     f.loop(I64(CHANNELS), channel)
     f.groups(rows, lambda g, _: g.store(result, f.round(g.load(result))))
     f.end()
+
+
+def _ask_for(f: Operation, begin: Value, rows: Value, channel: Value) -> None:
+    """Begin to load the first rows of a channel: all channels lie far apart, and each would be waited for."""
+    b = f.b
+    here = _rows_of(f, rows, channel)
+    few = b.select(b.icmp_signed("<", here, I64(AHEAD_ROWS)), here, I64(AHEAD_ROWS))
+
+    def row(index: Value, _: object) -> None:
+        address = b.add(begin, b.mul(index, f["row_bytes"]))
+        for line in range(AHEAD_LINES):
+            f.prefetch(b.inttoptr(b.add(address, I64(line * CACHE_LINE)), PTR))
+
+    f.loop(few, row)
 
 
 def _rows_of(f: Operation, rows: Value, channel: Value) -> Value:
