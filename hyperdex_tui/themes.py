@@ -24,7 +24,13 @@ DARK = Theme(
     surface="#1c1c1c",
     panel="#262626",
     dark=True,
-    variables={"selected": "#00005f", "selected-blurred": "#303030", "muted": "#949494", "bar": "#262626"},
+    variables={
+        "selected": "#00005f",
+        "selected-blurred": "#303030",
+        "muted": "#949494",
+        "bar": "#262626",
+        "rule": "#585858",
+    },
 )
 
 LIGHT = Theme(
@@ -40,7 +46,13 @@ LIGHT = Theme(
     surface="#f5f5f5",
     panel="#e4e4e4",
     dark=False,
-    variables={"selected": "#d7d7ff", "selected-blurred": "#dadada", "muted": "#585858", "bar": "#e4e4e4"},
+    variables={
+        "selected": "#d7d7ff",
+        "selected-blurred": "#dadada",
+        "muted": "#585858",
+        "bar": "#e4e4e4",
+        "rule": "#a8a8a8",
+    },
 )
 
 CONTRAST = Theme(
@@ -56,7 +68,13 @@ CONTRAST = Theme(
     surface="#000000",
     panel="#000000",
     dark=True,
-    variables={"selected": "#00005f", "selected-blurred": "#262626", "muted": "#d0d0d0", "bar": "#000000"},
+    variables={
+        "selected": "#00005f",
+        "selected-blurred": "#262626",
+        "muted": "#d0d0d0",
+        "bar": "#000000",
+        "rule": "#ffffff",
+    },
 )
 
 THEMES: tuple[Theme, ...] = (DARK, LIGHT, CONTRAST)

@@ -142,18 +142,18 @@ async def add_estimates(plan: FitPlan, prefix: Path, spec: JobSpec, counts: tupl
     command = ["estimate", str(config.absolute()) if config else spec.model_id]
     possible = tuple(row.num_devices for row in plan.rows if not row.note) or counts
     command += ["--prefix", str(prefix.absolute()), "--num-device", ",".join(map(str, possible)), "--json"]
-    command += [*spec.choices, "--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
+    command += [*spec.choices, *_text_options(tokens)]
     answer = await ask_compiler(*command)
     found, complaint = _estimates(answer.output), answer.complaint
     if plan.rows:
         rows = tuple(replace(row, ms_per_token=_number(found, row.num_devices, "ms_per_token")) for row in plan.rows)
-        return replace(plan, rows=rows, tokens=sum(tokens)) if found else replace(plan, note=complaint)
+        return replace(plan, rows=rows, tokens=_tokens(found, tokens)) if found else replace(plan, note=complaint)
     if not found:
         return FitPlan(note=f"no config.json here; {complaint or 'the hub gave none'}")
     return FitPlan(
         tuple(_estimated_row(found, count, spec.target) for count in counts if count in found),
         smallest_fit=int(_number(found, counts[0], "smallest_fit") or 0),
-        tokens=sum(tokens),
+        tokens=_tokens(found, tokens),
     )
 
 
@@ -164,14 +164,16 @@ async def estimate_fit(prefix: Path, model_id: str, target: str, counts: tuple[i
     tokens = _text_length(config, spec)
     command = ["estimate", str(config.absolute()) if config else model_id, "--prefix", str(prefix.absolute())]
     command += ["--num-device", ",".join(map(str, counts)), "--target", target, "--json"]
-    command += ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])]
+    command += _text_options(tokens)
     answer = await ask_compiler(*command)
     found = _estimates(answer.output)
     if not found:
         return FitPlan(note=answer.complaint or "no estimate, and no reason given", is_problem=True)
     rows = tuple(_estimated_row(found, count, target) for count in counts if count in found)
     length = int(_number(found, counts[0], "max_length") or 0)
-    return FitPlan(rows, smallest_fit=_bytes(found, counts[0], "smallest_fit"), tokens=sum(tokens), max_length=length)
+    return FitPlan(
+        rows, smallest_fit=_bytes(found, counts[0], "smallest_fit"), tokens=_tokens(found, tokens), max_length=length
+    )
 
 
 def _estimated_row(found: dict[int, dict[str, object]], count: int, target: str) -> FitRow:
@@ -195,14 +197,26 @@ def _bytes(found: dict[int, dict[str, object]], count: int, name: str) -> int:
 
 
 def _text_length(config: Path | None, spec: JobSpec) -> tuple[int, int]:
-    """Prompt and new tokens that the model and the caches have room for."""
+    """Prompt and new tokens that the model and the caches have room for; zeros where only the hub knows the model."""
     limit = spec.max_length
+    if not limit and config is None:
+        return 0, 0
     if not limit and config is not None:
         positions = read_json(config)[0].get("max_position_embeddings")
         limit = positions if isinstance(positions, int) else 0
     limit = limit if limit > 1 else _PROMPT_TOKENS + _NEW_TOKENS
     prompt = min(_PROMPT_TOKENS, limit // 2)
     return prompt, min(_NEW_TOKENS, limit - prompt)
+
+
+def _text_options(tokens: tuple[int, int]) -> list[str]:
+    """Options of `estimate` for a text; without them it takes as long a one as the model has room for."""
+    return ["--input-tokens", str(tokens[0]), "--output-tokens", str(tokens[1])] if tokens[0] else []
+
+
+def _tokens(found: dict[int, dict[str, object]], asked: tuple[int, int]) -> int:
+    """Length of the text that was estimated: the one asked for, else what its caches were counted for."""
+    return sum(asked) or _bytes(found, next(iter(found), 0), "max_length")
 
 
 def _estimates(output: bytes) -> dict[int, dict[str, object]]:

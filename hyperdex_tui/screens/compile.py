@@ -26,6 +26,12 @@ from hyperdex_tui.widgets.painted import Line, Pane, Span, line
 from hyperdex_tui.widgets.share_bar import ShareBar
 
 _SETTLE_S = 0.15
+_BAR_ROWS, _TABLE_ROWS = 24, 22
+"""Rows of a terminal from which the memory bar and the table are there."""
+
+_FRAME_ROWS = 5
+"""Rows of title, keys, and a summary of two lines with its border."""
+
 _LENGTHS = (0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 
 
@@ -116,6 +122,14 @@ class CompileScreen(AppScreen):
         yield FitTable()
         yield ShareBar()
         yield Pane(id="compile-summary", classes="detail")
+
+    def on_resize(self) -> None:
+        """What has no room goes: the bar first, then the table, then the blank lines."""
+        rows = self.size.height
+        self.query_one(ShareBar).display = rows >= _BAR_ROWS
+        self.query_one(FitTable).display = rows >= _TABLE_ROWS
+        self._form.styles.height = max(1, min(len(self._form.values), rows - _FRAME_ROWS))
+        self._form.styles.margin = (1 if rows >= _TABLE_ROWS else 0, 1, 0, 1)
 
     def on_mount(self) -> None:
         """Plan with the first values."""

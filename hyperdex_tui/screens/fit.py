@@ -16,6 +16,8 @@ from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.fit_list import FitList
 from hyperdex_tui.widgets.painted import Line, Pane, line
 
+_USUAL_ROWS = 20
+
 
 class FitScreen(AppScreen):
     """The config in plain words on top, the table below.
@@ -41,10 +43,15 @@ class FitScreen(AppScreen):
         yield FitList()
         yield Pane(id="fit-note", classes="detail")
 
+    def on_resize(self) -> None:
+        """A small terminal has room for the table alone."""
+        is_usual = self.size.height >= _USUAL_ROWS
+        self.query_one("#fit-words", Pane).display = is_usual and bool(self._words)
+        self.query_one("#fit-note", Pane).display = is_usual
+
     def on_mount(self) -> None:
         """Begin to ask."""
         pane = self.query_one("#fit-words", Pane)
-        pane.display = bool(self._words)
         pane.styles.height = len(self._words) + 1
         pane.show([line((sentence, "text")) for sentence in self._words])
         self.action_rescan()

@@ -76,7 +76,7 @@ class ModelsScreen(AppScreen):
     def on_resize(self) -> None:
         """A tall terminal has room for every sentence, a small one for the list alone."""
         rows = self.size.height
-        self.query_one(ModelDetail).styles.height = 12 if rows >= _TALL else 7 if rows >= _USUAL else 4
+        self.query_one(ModelDetail).styles.height = 12 if rows >= _TALL else 8 if rows >= _USUAL else 4
         self.query_one(ModelDetail).display = rows >= _SMALL
         self.call_after_refresh(self._show_detail)
 

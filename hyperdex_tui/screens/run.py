@@ -38,6 +38,7 @@ from hyperdex_tui.widgets.phases import PhaseTable
 _POLL_S = 0.1
 _LIFE_CHECK_S = 1.0
 _LOG_ROWS = 3
+_USUAL_ROWS = 18
 _MADE = ("checkpoint", "converted model", "parameter files", "program")
 """What phases 1 to 4 make."""
 
@@ -87,6 +88,12 @@ class RunScreen(AppScreen):
         yield PhaseTable()
         yield LogList()
         yield Pane(id="log-line")
+
+    def on_resize(self) -> None:
+        """A small terminal has room for the phases, and for a line on how the job stands."""
+        is_small = self.size.height < _USUAL_ROWS
+        self.query_one("#run-headline", Pane).styles.height = 1 if is_small else 3
+        self.query_one(PhaseTable).styles.height = 5 if is_small else 7
 
     def on_mount(self) -> None:
         """Read what is there; poll only while more is due."""
@@ -138,7 +145,8 @@ class RunScreen(AppScreen):
         entry = self.query_one(LogList).current
         text = entry.text if entry is not None else ""
         width = max(20, self.size.width - 2)
-        fits = cell_len(text) <= width - _LOG_COLUMNS
+        in_headline = text == self.progress.error and len(wrap(text, width, _LOG_ROWS)) < _LOG_ROWS
+        fits = cell_len(text) <= width - _LOG_COLUMNS or in_headline
         pane = self.query_one("#log-line", Pane)
         pane.display = not fits
         pane.show([] if fits else [line((part, "dim")) for part in wrap(text, width, _LOG_ROWS)])

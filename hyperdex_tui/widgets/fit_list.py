@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.fit import FitRow
-from hyperdex_tui.formatting import pad, pad_left
+from hyperdex_tui.formatting import pad, pad_left, wrap
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
@@ -69,8 +69,6 @@ class FitList(RowList):
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Estimating, or why nothing can be said."""
         if self.problem:
-            return (
-                line((f"  ✗ {self.problem}", "bad")),
-                line(("  Esc goes back; r asks again.", "dim")),
-            )
+            parts = wrap(f"✗ {self.problem}", max(20, width - 4), 4)
+            return (*(line((f"  {part}", "bad")) for part in parts), line(("  Esc goes back; r asks again.", "dim")))
         return (line(("  Estimating: config.json alone is read, no weights …", "dim")),)

@@ -115,8 +115,13 @@ class Form(Painted, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """To the clicked row."""
-        if event.y < len(self._fields):
-            self.move(event.y - self.cursor)
+        if event.y + self._top < len(self._fields):
+            self.move(event.y + self._top - self.cursor)
+
+    @property
+    def _top(self) -> int:
+        """First row in sight: a form that is taller than its place follows the cursor."""
+        return max(0, self.cursor - max(1, self.size.height) + 1)
 
     def on_focus(self) -> None:
         """Show the cursor as active."""
@@ -125,9 +130,10 @@ class Form(Painted, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One field."""
         width = self.size.width
-        if y >= len(self._fields):
+        index = y + self._top
+        if index >= len(self._fields):
             return self.paint((), width)
-        entry, here = self._fields[y], y == self.cursor
+        entry, here = self._fields[index], index == self.cursor
         spans: Line = line(
             ("▶ " if here else "  ", "accent"),
             (pad(entry.label, _LABEL_CELLS), "text"),

@@ -94,9 +94,9 @@ def _hub_lines(entry: HubEntry) -> list[Line]:
 
 
 def _next_step(entry: Entry, model: ModelEntry, build: BuildEntry | None) -> Line:
-    fit = (("f", "accent"), ("  where it fits", "text"))
+    fit = (("f", "accent"), (" where it fits", "text"))
     if build is not None and build.complete:
-        delete = ((("x", "accent"), "  delete it   ")) if isinstance(entry, BuildEntry) else ()
+        delete = ((("x", "accent"), " delete it   ")) if isinstance(entry, BuildEntry) else ()
         return line(
             *(("i", "accent"), " instructions   ", ("m", "accent"), " memory map   ", ("p", "accent"), " prompt it   "),
             *delete,

@@ -10,6 +10,9 @@ from hyperdex_tui.formatting import amount_text, pad, pad_left, rate_text, secon
 from hyperdex_tui.widgets.painted import Line, Painted, line
 
 _MARKS = {RUNNING: ("▶", "accent"), DONE: ("✓", "good"), SKIPPED: ("=", "good"), FAILED: ("✗", "bad")}
+_DOWNLOAD = 1
+"""Number of the phase that downloads."""
+
 _STEPS = "▁▂▃▄▅▆▇█"
 _FIXED = 3 + 29 + 6 + 13 + 12
 """Cells of everything but bar and rate."""
@@ -40,13 +43,20 @@ class PhaseTable(Painted):
         width = self.size.width
         phases = self._progress.phases
         if y < len(phases):
-            return self.paint(_phase_row(phases[y], width, self._now_s), width)
+            return self.paint(_phase_row(phases[y], self._still(phases[y]), width, self._now_s), width)
         current = self._progress.current
         if y == len(phases) and current is not None:
             return self.paint(line(("    now: ", "dim"), (current.source or current.detail, "text")), width)
         if y == len(phases) + 1 and current is not None and len(current.samples) > 1:
             return self.paint(_rate_row(current, width), width)
         return self.paint((), width)
+
+    def _still(self, phase: PhaseProgress) -> str:
+        """What to say of a phase that has not begun."""
+        started = self._progress.started
+        if started is not None and not started.build and phase.number > _DOWNLOAD:
+            return "no part of a download"
+        return "not reached" if self._progress.ended else "waiting"
 
 
 def _rate_row(phase: PhaseProgress, width: int) -> Line:
@@ -63,12 +73,12 @@ def sparkline(values: list[float], highest: float) -> str:
     return "".join(_STEPS[round(top * min(1.0, value / highest)) if highest > 0 else 0] for value in values)
 
 
-def _phase_row(phase: PhaseProgress, width: int, now_s: float) -> Line:
+def _phase_row(phase: PhaseProgress, still: str, width: int, now_s: float) -> Line:
     mark, role = _MARKS.get(phase.state, ("·", "dim"))
     title = pad(f"{phase.number} {phase.title}", 29)
     head = ((f" {mark} ", role), (title, "strong" if phase.state == RUNNING else "text"))
     if phase.state not in _MARKS:
-        return line(*head, ("waiting", "dim"))
+        return line(*head, (still, "dim"))
     elapsed = (now_s if phase.state == RUNNING else phase.end_s) - phase.begin_s
     if phase.state == SKIPPED:
         detail = "" if phase.detail.startswith(SKIPPED) else f": {phase.detail}"

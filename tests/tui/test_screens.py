@@ -177,6 +177,23 @@ async def test_a_tiny_terminal_harms_nothing(make_app: MakeApp, built: ModelFold
             await press(pilot, "escape")
 
 
+async def test_a_small_terminal_keeps_title_field_and_keys_of_the_compile_form(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test(size=(40, 10)) as pilot:
+        await settle(pilot)
+        app.post_message(OpenCompile("some/where"))
+        await settle(pilot)
+        labels = ("Devices", "Wiring", "Repeat all")
+        for presses, label in zip((0, 4, 4), labels, strict=True):
+            await press(pilot, *["down"] * presses)
+            shown = rows(app)
+            assert "Compile › some/where" in shown[0] and "Enter start" in shown[-1]
+            assert next(row for row in shown if row.startswith(" ▶")).startswith(f" ▶ {label}")
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert "Per device" in text(app) and all(label in text(app) for label in labels)
+
+
 async def test_a_model_named_at_the_start_that_is_not_here_opens_its_compile(prefix: Path) -> None:
     app = HyperDexApp(prefix, "some/where")
     async with app.run_test(size=(80, 24)) as pilot:
