@@ -28,6 +28,9 @@ from hyperdex_tui.backend.job_options import checked_options
 if TYPE_CHECKING:
     from compiler.events import JobStarted, Record
 
+STARTING_S = 10.0
+"""Seconds after which a compile has said who it is, or never will."""
+
 _READ_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14
 _LINE_LIMIT = 1 << 20

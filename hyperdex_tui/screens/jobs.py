@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from hyperdex_tui.backend.jobs import Follower, JobFile, is_alive, list_jobs
+from hyperdex_tui.backend.jobs import STARTING_S, Follower, JobFile, is_alive, list_jobs
 from hyperdex_tui.backend.progress import JobProgress
 from hyperdex_tui.formatting import pad, pad_left, seconds_text
 from hyperdex_tui.keys import bindings
@@ -25,7 +26,7 @@ _WATCH_S = 1.0
 _LIMIT = 200
 """Only the newest jobs are read."""
 
-_ROLES = {"done": "good", "failed": "bad", "cancelled": "warn", "died": "bad", "running": "accent"}
+_ROLES = {"done": "good", "failed": "bad", "cancelled": "warn", "died": "bad", "damaged": "bad", "running": "accent"}
 
 JobRow = tuple[JobFile, JobProgress, str]
 
@@ -41,8 +42,18 @@ def read_jobs(prefix: Path) -> list[JobRow]:
         state = progress.state()
         if not progress.ended and progress.started is not None and is_alive(progress.started) is False:
             state = "died"
+        if progress.started is None and not progress.ended and _age_s(job) > STARTING_S:
+            state = "damaged"
         rows.append((job, progress, state))
     return rows
+
+
+def _age_s(job: JobFile) -> float:
+    """Seconds since a job file was written; 0 for one that is gone."""
+    try:
+        return time.time() - job.path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 class JobList(RowList):

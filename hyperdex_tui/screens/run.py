@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -13,11 +11,10 @@ from textual.binding import BindingType
 from textual.timer import Timer
 
 from compiler.errors import HyperDexError
-from compiler.quantity import counted
-from compiler.workspace import parse_build_name
-from hyperdex_tui.backend.jobs import Follower, JobFile, Launcher, cancel, is_alive, last_words, stop
-from hyperdex_tui.backend.progress import SKIPPED, JobProgress
-from hyperdex_tui.formatting import amount_text, seconds_text, wrap
+from compiler.workspace import Workspace, parse_build_name
+from hyperdex_tui.backend.jobs import STARTING_S, Follower, JobFile, Launcher, cancel, is_alive, last_words, stop
+from hyperdex_tui.backend.progress import JobProgress
+from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import (
     GoBack,
@@ -32,36 +29,16 @@ from hyperdex_tui.messages import (
 )
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.widgets.log_list import LEVELS, LogList
-from hyperdex_tui.widgets.painted import Line, Pane, Span, line
+from hyperdex_tui.widgets.painted import Pane, line
 from hyperdex_tui.widgets.phases import PhaseTable
+from hyperdex_tui.widgets.run_headline import RunHeadline, ending
 
 _POLL_S = 0.1
 _LIFE_CHECK_S = 1.0
 _LOG_ROWS = 3
 _USUAL_ROWS = 18
-_MADE = ("checkpoint", "converted model", "parameter files", "program")
-"""What phases 1 to 4 make."""
-
 _LOG_COLUMNS = 17
 """Cells of time, phase and sign before the text of a log line."""
-
-_CANCELLED = 130
-"""Exit code of a compile that was asked to stop."""
-
-
-def ending(code: int | None) -> str:
-    """How a process ended that said nothing."""
-    if code is None:
-        return "its process is gone"
-    if code >= 0:
-        return f"exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"{name}, as from a machine short of memory" if name == "SIGKILL" else name
-
-
-def _key_spans(keys: Sequence[tuple[str, str]]) -> Iterator[Span]:
-    for cap, what in keys:
-        yield from ((cap, "accent"), (f" {what}   ", "text"))
 
 
 class RunScreen(AppScreen):
@@ -79,12 +56,12 @@ class RunScreen(AppScreen):
         self._follower = Follower(job.path)
         self._timer: Timer | None = None
         self._read_at = time.monotonic()
-        self._checked_at = self._read_at
+        self._checked_at = self._opened_at = self._read_at
         self._shown = (-1, -1)
 
     def compose_body(self) -> ComposeResult:
         """Headline, phases, log."""
-        yield Pane(id="run-headline")
+        yield RunHeadline()
         yield PhaseTable()
         yield LogList()
         yield Pane(id="log-line")
@@ -92,7 +69,7 @@ class RunScreen(AppScreen):
     def on_resize(self) -> None:
         """A small terminal has room for the phases, and for a line on how the job stands."""
         is_small = self.size.height < _USUAL_ROWS
-        self.query_one("#run-headline", Pane).styles.height = 1 if is_small else 3
+        self.query_one(RunHeadline).styles.height = 1 if is_small else 3
         self.query_one(PhaseTable).styles.height = 5 if is_small else 7
 
     def on_mount(self) -> None:
@@ -127,6 +104,9 @@ class RunScreen(AppScreen):
         """A process that died without a last event is a failure, not an eternal wait."""
         code = self._launcher.exit_code(self.job)
         started = self.progress.started
+        if started is None and not self._launcher.pid(self.job) and time.monotonic() - self._opened_at > STARTING_S:
+            self.progress.fail("its file does not say which compile it is: it is empty or damaged", 1)
+            return
         gone = code is not None or (started is not None and is_alive(started) is False)
         if gone and not self._follower.read():
             words = last_words(self.job).strip().splitlines()
@@ -135,7 +115,8 @@ class RunScreen(AppScreen):
             self.progress.fail(f"the compile ended without a result ({ending(code)}): {reason}", exit_code)
 
     def _show(self) -> None:
-        self.query_one("#run-headline", Pane).show(self._headline())
+        elapsed = seconds_text(self._now_s())
+        self.query_one(RunHeadline).show_progress(self.job.model_id, self.progress, elapsed, is_there=self._is_there())
         self.query_one(PhaseTable).show(self.progress, self._now_s())
         self.query_one(LogList).show(self.progress)
         self.recheck_keys()
@@ -151,60 +132,16 @@ class RunScreen(AppScreen):
         pane.display = not fits
         pane.show([] if fits else [line((part, "dim")) for part in wrap(text, width, _LOG_ROWS)])
 
-    def _headline(self) -> list[Line]:
-        progress = self.progress
-        elapsed = seconds_text(self._now_s())
-        if progress.finished:
-            return self._result(elapsed)
-        if progress.error:
-            return self._failure(elapsed)
-        if progress.started is None:
-            return [line(("▶ starting", "accent"), ("  the compiler is being loaded", "dim"))]
-        where = f"{progress.started.build or 'download'}  process {progress.started.pid} on {progress.started.host}"
-        return [
-            line((f"▶ running {elapsed}", "accent"), (f"  {where}", "dim")),
-            line(("Esc leaves; it goes on.", "dim")),
-        ]
-
-    def _failure(self, elapsed: str) -> list[Line]:
-        """What went wrong, and what can be done about it."""
-        progress = self.progress
-        next_step = line(*_key_spans((("R", "again"), ("c", "other choices"), ("L", "problems alone"))))
-        if progress.exit_code == _CANCELLED:
-            return [
-                line((f"■ cancelled after {elapsed}", "warn"), (f"  exit code {progress.exit_code}", "dim")),
-                line("Finished phases stay, so that the next compile begins behind them."),
-                next_step,
-            ]
-        parts = wrap(progress.error, max(20, self.size.width - 2), 2)
-        head = line((f"✗ failed after {elapsed}", "bad"), (f"  exit code {progress.exit_code}", "dim"))
-        return [head, *(line((part, "text")) for part in parts), *([next_step] if len(parts) == 1 else [])]
-
-    def _result(self, elapsed: str) -> list[Line]:
-        """What was made, and where to look next."""
-        if not self.progress.build:
-            next_step = line(("c", "accent"), " chooses devices and compiles it")
-            return [line(("✓ downloaded ", "good"), (self.job.model_id, "accent"), f" in {elapsed}"), next_step]
-        made = [
-            f"{what} {amount_text(phase.done, phase.unit)}"
-            for phase, what in zip(self.progress.phases[1:], _MADE, strict=True)
-            if phase.done and phase.state != SKIPPED
-        ]
-        skipped = sum(phase.state == SKIPPED for phase in self.progress.phases)
-        made += [f"{counted(skipped, 'phase')} up to date"] if skipped else []
-        keys = (("i", "instructions"), ("m", "memory map"), ("p", "prompt it"), ("R", "again"), ("c", "other choices"))
-        return [
-            line(("✓ compiled ", "good"), (self.progress.build, "accent"), f" in {elapsed}"),
-            line(("made ", "dim"), ", ".join(made)),
-            line(*_key_spans(keys)),
-        ]
+    def _is_there(self) -> bool:
+        """Whether the build that was made still exists."""
+        return self.progress.build in Workspace(self._launcher.prefix).model(self.job.model_id).builds()
 
     def offers(self, action: str) -> bool:
         """What ended cannot be stopped, what is not made cannot be looked at."""
         if action in ("cancel", "detach"):
             return not self.progress.ended
         if action in ("instructions", "memory", "prompt"):
-            return bool(self.progress.build)
+            return bool(self.progress.build) and self._is_there()
         return self.progress.ended if action == "retry" else True
 
     def action_level(self) -> None:
@@ -287,6 +224,9 @@ class RunScreen(AppScreen):
     def _build(self) -> str:
         if not self.progress.build:
             self.say("no build yet: no compile has gone through here", "warning")
+        elif not self._is_there():
+            self.say(f"{self.progress.build} was deleted since: R compiles it again", "warning")
+            return ""
         return self.progress.build
 
     def action_instructions(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,12 @@ from hyperdex_tui.backend.job_options import checked_options
 from hyperdex_tui.backend.jobs import job_file
 from hyperdex_tui.backend.progress import LOG_LIMIT, JobProgress
 from hyperdex_tui.messages import OpenCompile, OpenRun
+from hyperdex_tui.screens import run
 from hyperdex_tui.screens.compile import CompileScreen
 from hyperdex_tui.screens.run import RunScreen
 from hyperdex_tui.widgets.log_list import LogList
 from hyperdex_tui.widgets.phases import sparkline
+from hyperdex_tui.widgets.run_headline import ending
 from hyperdex_tui.widgets.share_bar import share_lines
 from tests.tui.builds import MODEL
 from tests.tui.conftest import MakeApp
@@ -154,6 +157,47 @@ async def test_a_download_has_no_build_to_look_at(make_app: MakeApp, prefix: Pat
         assert isinstance(app.screen, RunScreen) and "no build yet" in text(app)
         await press(pilot, "c")
         assert isinstance(app.screen, CompileScreen)
+
+
+async def test_a_build_that_was_deleted_since_is_offered_for_nothing_but_another_compile(
+    make_app: MakeApp, prefix: Path
+) -> None:
+    job_id = write(prefix, STARTED, PhaseFinished(1, 1.0), JobFinished(-1, 1.0, "u55c-2x"))
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.post_message(OpenRun(MODEL, job_id))
+        await settle(pilot)
+        assert "it was deleted since" in text(app) and " i instr" not in text(app)
+        await press(pilot, "i")
+        assert isinstance(app.screen, RunScreen) and "R compiles it again" in text(app)
+
+
+@pytest.mark.parametrize("content", ["", "no event of ours\n"])
+async def test_a_job_that_never_says_who_it_is_is_not_waited_for(
+    make_app: MakeApp, prefix: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr(run, "STARTING_S", 0.1)
+    monkeypatch.setattr(run, "_LIFE_CHECK_S", 0.1)
+    job = job_file(prefix, MODEL, "20260101-000000-aa")
+    job.path.parent.mkdir(parents=True)
+    job.path.write_text(content)
+    os.utime(job.path, (1, 1))
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, "J")
+        assert "damaged" in text(app)
+        await press(pilot, "enter")
+        await until(pilot, lambda: "it is empty or damaged" in text(app))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(3, "exit code 3"), (-9, "SIGKILL, as from"), (-15, "SIGTERM"), (-99, "signal 99"), (None, "gone")],
+)
+def test_an_ending_without_words_is_named(code: int | None, words: str) -> None:
+    assert words in ending(code)
 
 
 def test_the_bar_of_a_device_tells_its_parts_without_colour() -> None:

@@ -19,7 +19,7 @@ from compiler.events import (
     to_line,
 )
 from compiler.source import SourceRef
-from compiler.workspace import ModelFolder
+from compiler.workspace import ModelFolder, Workspace
 from hyperdex_tui.app import HyperDexApp
 from hyperdex_tui.backend.jobs import job_file
 from hyperdex_tui.messages import OpenCompile, OpenRun
@@ -132,6 +132,7 @@ async def test_run_screen(
     job = job_file(prefix, MODEL, "20260101-000000-aa")
     job.path.parent.mkdir(parents=True)
     job.path.write_text("".join(to_line(record) + "\n" for record in records))
+    Workspace(prefix).model(MODEL).inst("u55c-2x").mkdir(parents=True)
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
