@@ -63,7 +63,14 @@ def compile_model(workspace: Workspace, model_id: str, options: CompileOptions, 
             revision = _download(folder, options, report)
             config = _read_local_config(folder)
             plan = make_plan(config, options)
-            stop_tokens(folder.ckpt, config, plan.graph.vocab_size)  # refused before the work, not after
+            stops = stop_tokens(folder.ckpt, config, plan.graph.vocab_size)  # refused before the work, not after
+            if stops.beyond:
+                named = ", ".join(map(str, stops.beyond))[:60]
+                report.message(
+                    f"{stops.file}: eos_token_id {named} is beyond the vocabulary of {plan.graph.vocab_size} tokens: "
+                    "it never ends a text",
+                    "warning",
+                )
         with report.phase(2, f"{len(plan.graph.parameters)} parameters"):
             model, reused = _convert(folder, plan, options, report)
             plan = _as_stored(plan, model, options, report)
@@ -266,7 +273,7 @@ def _generate(
             kind="inst",
             passes=(*params.passes, *([overlap.name] if overlap else [])),
             vocab_size=plan.graph.vocab_size,
-            eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size),
+            eos_token_ids=stop_tokens(folder.ckpt, plan.config, plan.graph.vocab_size).ids,
             architecture=plan.graph.architecture,
             lmu_elements=plan.lmu_elements,
             num_layers=plan.graph.num_layers,

@@ -87,13 +87,6 @@ class CheckpointConfig:
             raise self._refused(name, value, f"one of {', '.join(allowed)}")
         return str(value)
 
-    def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
-        """A token id or a list of them; None is the empty tuple."""
-        ids = self.integers(name)
-        if not all(0 <= token < vocab_size for token in ids):
-            raise self._refused(name, self.fields[name], f"token ids from 0 to {vocab_size - 1}")
-        return ids
-
     def integers(self, name: str) -> tuple[int, ...]:
         """An integer or a list of them, of any size; None is the empty tuple."""
         value = self.fields.get(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from compiler.checkpoint.config import CheckpointConfig
 from compiler.checkpoint.regular_file import find_file
@@ -18,6 +19,20 @@ from compiler.isa.host import STOP_LIMIT
 GENERATION_CONFIG = "generation_config.json"
 _LIMIT_BYTES = 1 << 20
 _ADVICE = "repair or remove it"
+
+
+class StopTokens(NamedTuple):
+    """The tokens that end a text.
+
+    Attributes:
+        ids: those the model has.
+        beyond: declared, but none of the vocabulary: they never end a text, as in transformers.
+        file: that declares them.
+    """
+
+    ids: tuple[int, ...]
+    beyond: tuple[int, ...]
+    file: str
 
 
 def check_special_tokens(config: CheckpointConfig) -> None:
@@ -30,7 +45,7 @@ def check_special_tokens(config: CheckpointConfig) -> None:
         config.integers(name)
 
 
-def stop_tokens(ckpt: Path, config: Mapping[str, object], vocab_size: int) -> tuple[int, ...]:
+def stop_tokens(ckpt: Path, config: Mapping[str, object], vocab_size: int) -> StopTokens:
     """End-of-text tokens: generation_config.json's, else config.json's.
 
     Args:
@@ -40,19 +55,20 @@ def stop_tokens(ckpt: Path, config: Mapping[str, object], vocab_size: int) -> tu
 
     Raises:
         CheckpointError: generation_config.json cannot be read.
-        UnsupportedModelError: an id is none of the vocabulary, or there are too many.
+        UnsupportedModelError: what is declared is no id, or there are too many.
     """
     declared = CheckpointConfig(_generation_config(ckpt), GENERATION_CONFIG)
     if declared.fields.get("eos_token_id") is None:
         declared = CheckpointConfig(config)
     if declared.fields.get("eos_token_id") is None:
         declared = CheckpointConfig(declared.table("text_config"))
-    found = declared.token_ids("eos_token_id", vocab_size)
+    ids = declared.integers("eos_token_id")
+    found = tuple(token for token in ids if 0 <= token < vocab_size)
     if len(found) > STOP_LIMIT:
         raise UnsupportedModelError(
             f"{declared.file}: eos_token_id lists {len(found)} tokens, at most {STOP_LIMIT} are supported", "shorten it"
         )
-    return found
+    return StopTokens(found, tuple(token for token in ids if token not in found), declared.file)
 
 
 def _generation_config(ckpt: Path) -> Mapping[str, object]:

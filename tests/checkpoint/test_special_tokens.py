@@ -15,7 +15,11 @@ from compiler.errors import CheckpointError, HyperDexError, UnsupportedModelErro
 @pytest.mark.parametrize(("value", "found"), [(None, ()), (2, (2,)), ([2, 3], (2, 3)), ([], ())])
 def test_one_or_many_or_none_end_a_text(tmp_path: Path, value: Any, found: tuple[int, ...]) -> None:
     check_special_tokens(CheckpointConfig({"eos_token_id": value}))
-    assert stop_tokens(tmp_path, {"eos_token_id": value}, 10) == found
+    assert stop_tokens(tmp_path, {"eos_token_id": value}, 10).ids == found
+
+
+def test_ids_beyond_the_vocabulary_end_nothing(tmp_path: Path) -> None:
+    assert stop_tokens(tmp_path, {"eos_token_id": [3, 10, -1]}, 10) == ((3,), (10, -1), "config.json")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ def test_one_or_many_or_none_end_a_text(tmp_path: Path, value: Any, found: tuple
 )
 def test_generation_config_decides_where_it_says_something(tmp_path: Path, content: str, found: tuple[int]) -> None:
     (tmp_path / "generation_config.json").write_text(content)
-    assert stop_tokens(tmp_path, {"eos_token_id": 2}, 10) == found
+    assert stop_tokens(tmp_path, {"eos_token_id": 2}, 10).ids == found
 
 
 @pytest.mark.parametrize("name", ["eos_token_id", "bos_token_id"])
@@ -41,9 +45,7 @@ def test_a_bad_generation_config_is_one_line(tmp_path: Path, content: str) -> No
         stop_tokens(tmp_path, {}, 10)
 
 
-@pytest.mark.parametrize(
-    ("ids", "said"), [("[10]", "from 0 to 9"), ('"x"', "an integer"), (str([1] * 33), "at most 32")]
-)
+@pytest.mark.parametrize(("ids", "said"), [('"x"', "an integer"), (str([1] * 33), "at most 32")])
 def test_ids_that_cannot_be_used_name_their_file(tmp_path: Path, ids: str, said: str) -> None:
     (tmp_path / "generation_config.json").write_text(f'{{"eos_token_id": {ids}}}')
     with pytest.raises(HyperDexError, match=f"^generation_config.json: .*{said}"):

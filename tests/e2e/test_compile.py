@@ -118,7 +118,7 @@ def _phases_begun(out: str) -> list[int]:
     return [record.phase for record in records if isinstance(record, PhaseStarted)]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"eos_token_id": "x"}', '{"eos_token_id": 1000000}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"eos_token_id": "x"}'])
 def test_a_bad_generation_config_is_refused_before_the_work(
     content: str, prefix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +127,14 @@ def test_a_bad_generation_config_is_refused_before_the_work(
     told = capsys.readouterr()
     assert _phases_begun(told.out) == [0, 1]
     assert "generation_config.json" in told.err
+
+
+def test_a_stop_token_beyond_the_vocabulary_is_named_and_ends_nothing(
+    prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_place(prefix) / "generation_config.json").write_text('{"eos_token_id": [2, 1000000]}')
+    assert _compile(prefix) == 0
+    assert "generation_config.json: eos_token_id 1000000 is beyond the vocabulary" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("field", ["eos_token_id", "bos_token_id"])
