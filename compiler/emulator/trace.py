@@ -10,6 +10,7 @@ own. All devices run the same program at the same time; each is a process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,16 +32,17 @@ def trace_events(
     Returns:
         An object for `json.dump`.
     """
-    scale = 1e6 / clock.rules.target.clock_hz
+    clock_hz = clock.rules.target.clock_hz
     tracks = _tracks(token.slices, instructions)
     names = {
         tracks[index]: _track_name(tracks[index], instructions[piece.pc]) for index, piece in enumerate(token.slices)
     }
     names |= {track + 1: unit.value for track, unit in enumerate(_UNITS)}
     body = [
-        _slice(piece, instructions[piece.pc], debug, tracks[index], scale) for index, piece in enumerate(token.slices)
+        _slice(piece, instructions[piece.pc], debug, tracks[index], clock_hz)
+        for index, piece in enumerate(token.slices)
     ]
-    body += _flows(clock, token, instructions, tracks, scale)
+    body += _flows(clock, token, instructions, tracks, clock_hz)
     body.sort(key=lambda event: float(event["ts"]))
     events: list[Mapping[str, Any]] = []
     for device in range(num_devices):
@@ -48,7 +50,8 @@ def trace_events(
         for track, name in sorted(names.items()):
             events.append(_metadata(device, track, "thread_name", name))
             events.append({**_metadata(device, track, "thread_sort_index", ""), "args": {"sort_index": track}})
-        for event in body:
+    for event in body:
+        for device in range(num_devices):
             flow = {"id": f"{device}:{event['id']}"} if "id" in event else {}
             events.append({**event, "pid": device, **flow})
     return {
@@ -81,32 +84,56 @@ def _track_name(track: int, instr: Instruction) -> str:
     return f"SMA beside streams {beside}" if beside > 0 else instr.spec.unit.value
 
 
-def _slice(piece: Slice, instr: Instruction, debug: DebugInfo, track: int, scale: float) -> dict[str, Any]:
+def _slice(piece: Slice, instr: Instruction, debug: DebugInfo, track: int, clock_hz: float) -> dict[str, Any]:
     return {
         "name": instr.mnemonic,
         "cat": instr.spec.group,
         "ph": "X",
         "tid": track,
-        "ts": piece.start * scale,
-        "dur": (piece.end - piece.start) * scale,
+        "ts": _microseconds(piece.start, clock_hz),
+        "dur": _microseconds(piece.end - piece.start, clock_hz),
         "args": _arguments(piece, instr, debug),
     }
 
 
 def _flows(
-    clock: Clock, token: TokenTime, instructions: Sequence[Instruction], tracks: Sequence[int], scale: float
+    clock: Clock, token: TokenTime, instructions: Sequence[Instruction], tracks: Sequence[int], clock_hz: float
 ) -> Iterator[dict[str, Any]]:
     """An arrow for each result that another unit waits for, from the middle of a slice to the beginning of another."""
     pieces = token.slices
-    for index, sources in enumerate(clock.sources(token)):
-        for source in sources:
+    known = list(clock.sources(token))
+    for index in range(len(pieces)):
+        for source in sorted(_makers(index, known, pieces)):
             maker, reader = instructions[pieces[source].pc], instructions[pieces[index].pc]
             if maker.spec.unit is reader.spec.unit:
                 continue
             common = {"name": "result", "cat": "dependence", "id": f"{source}:{index}"}
             begin = min((pieces[source].start + pieces[source].end) / 2, pieces[index].start)
-            yield {**common, "ph": "s", "tid": tracks[source], "ts": begin * scale}
-            yield {**common, "ph": "f", "bp": "e", "tid": tracks[index], "ts": pieces[index].start * scale}
+            yield {**common, "ph": "s", "tid": tracks[source], "ts": _microseconds(begin, clock_hz)}
+            yield {
+                **common,
+                "ph": "f",
+                "bp": "e",
+                "tid": tracks[index],
+                "ts": _microseconds(pieces[index].start, clock_hz),
+            }
+
+
+def _microseconds(cycles: float, clock_hz: float) -> float:
+    """Cycles in microseconds; never just below a whole nanosecond, for viewers cut off what is behind it."""
+    found = cycles * 1e6 / clock_hz
+    whole = round(found * 1e3)
+    while found * 1e3 < whole and math.isclose(found * 1e3, whole, rel_tol=1e-12):
+        found = math.nextafter(found, math.inf)
+    return found
+
+
+def _makers(index: int, known: Sequence[Sequence[int]], pieces: Sequence[Slice]) -> set[int]:
+    """Whose results a slice waits for; a receive takes no time and no arrow, so that its transmit stands for it."""
+    found: set[int] = set()
+    for source in known[index]:
+        found |= {source} if pieces[source].end > pieces[source].start else _makers(source, known, pieces)
+    return found
 
 
 def _arguments(piece: Slice, instr: Instruction, debug: DebugInfo) -> dict[str, Any]:

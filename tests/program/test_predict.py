@@ -13,18 +13,21 @@ from hypothesis import strategies as st
 from compiler.emulator.timing import Clock, TokenTime
 from compiler.isa.encode import Instruction, instruction
 from compiler.isa.spec import Unit
-from compiler.planning import CompileOptions, make_plan, make_program
+from compiler.planning import CompileOptions, Plan, make_plan, make_program
+from compiler.program.build import Program
 from compiler.program.token_path import TokenPrediction, predict_token
 from compiler.target import TARGET_NAMES, load_target
 from compiler.target.timing import Rules, rules_for
+from compiler.target.topology import TOPOLOGIES
 from tests.tiny import EVERY
 
 CACHE, STRIDE = 0x10000, 64
 
 
-def _rules(target: str, num_devices: int, fifo_bytes: int) -> Rules:
+def _rules(target: str, num_devices: int, fifo_bytes: int, topology: str = "") -> Rules:
     described = load_target(target)
-    return rules_for(replace(described, timing=replace(described.timing, fifo_bytes=fifo_bytes)), num_devices, 2)
+    timing = replace(described.timing, fifo_bytes=fifo_bytes)
+    return rules_for(replace(described, timing=timing), num_devices, 2, topology)
 
 
 def _assert_equal(clocked: TokenTime, predicted: TokenPrediction) -> None:
@@ -42,12 +45,31 @@ def _assert_equal(clocked: TokenTime, predicted: TokenPrediction) -> None:
 def test_clock_and_prediction_agree_on_every_family_target_and_position(name: str) -> None:
     for index, target in enumerate(TARGET_NAMES):
         options = CompileOptions(num_devices=(1, 2, 3, 8)[(index + len(name)) % 4], target=target)
-        plan = make_plan(EVERY[name], options)
-        program = make_program(plan, options)
+        plan, program = _built(name, options)
         clock = Clock(program.instructions, plan.rules)
         for position, prompt in ((0, True), (7, False), (39, False), (20, True)):
             predicted = predict_token(program.instructions, program.debug.labels, plan.rules, position, prompt=prompt)
             _assert_equal(clock.token(position, prompt=prompt, slices=True), predicted)
+
+
+@pytest.mark.parametrize("topology", [name for name in TOPOLOGIES if name != "ring"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "qwen3-moe", "opt"])
+def test_clock_and_prediction_agree_on_lines(name: str, topology: str) -> None:
+    for target in TARGET_NAMES:
+        for num_devices in (2, 3, 4) if topology == "2-lines" else (2,):
+            plan, program = _built(name, CompileOptions(num_devices, target, topology=topology))
+            assert plan.rules.wiring.hops == num_devices - 1
+            clock = Clock(program.instructions, plan.rules)
+            for position, prompt in ((0, False), (20, True), (39, False)):
+                predicted = predict_token(
+                    program.instructions, program.debug.labels, plan.rules, position, prompt=prompt
+                )
+                _assert_equal(clock.token(position, prompt=prompt, slices=True), predicted)
+
+
+def _built(name: str, options: CompileOptions) -> tuple[Plan, Program]:
+    plan = make_plan(EVERY[name], options)
+    return plan, make_program(plan, options)
 
 
 def _stream_reader(draw: st.DrawFn, stream: int) -> list[Instruction]:
@@ -105,14 +127,14 @@ def _program(draw: st.DrawFn) -> tuple[Instruction, ...]:
 @given(
     program=_program(),
     target=st.sampled_from(TARGET_NAMES),
-    num_devices=st.sampled_from([1, 2, 5, 8]),
+    wired=st.sampled_from([("ring", 1), ("ring", 2), ("ring", 5), ("ring", 8), ("2-lines", 4), ("4-lines", 2)]),
     fifo_bytes=st.sampled_from([1 << 12, 1 << 16, 1 << 20]),
     position=st.integers(0, 4000),
 )
 def test_clock_and_prediction_agree_on_programs_nobody_would_write(
-    program: tuple[Instruction, ...], target: str, num_devices: int, fifo_bytes: int, position: int
+    program: tuple[Instruction, ...], target: str, wired: tuple[str, int], fifo_bytes: int, position: int
 ) -> None:
-    rules = _rules(target, num_devices, fifo_bytes)
+    rules = _rules(target, wired[1], fifo_bytes, wired[0])
     clocked = Clock(program, rules).token(position, slices=True)
     _assert_equal(clocked, predict_token(program, {}, rules, position))
     for unit in Unit:
