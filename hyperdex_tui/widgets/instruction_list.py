@@ -12,7 +12,7 @@ from hyperdex_tui.backend.listing import Listing, Row
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
-from hyperdex_tui.widgets.painted import Line, Span, line
+from hyperdex_tui.widgets.painted import COMPILE_AGAIN, Line, Span, line, problem_lines
 from hyperdex_tui.widgets.row_list import RowList
 
 _MNEMONIC = 11
@@ -227,10 +227,7 @@ class InstructionList(RowList):
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Opening, failed, or nothing matches."""
         if self.problem:
-            return (
-                line((f"  ✗ {self.problem}", "bad")),
-                line(("  Esc goes back; c on the model compiles it again.", "dim")),
-            )
+            return problem_lines(self.problem, width, COMPILE_AGAIN)
         if self._listing is None:
             return (line(("  Opening the program …", "dim")),)
         return (line(("  No instruction matches. Esc shows all.", "dim")),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
-from hyperdex_tui.widgets.painted import Line, line
+from hyperdex_tui.widgets.painted import COMPILE_AGAIN, Line, line, problem_lines
 from hyperdex_tui.widgets.row_list import RowList
 
 _TEXT_LEAST, _TEXT_MOST = 34, 78
@@ -85,8 +85,5 @@ class MachineListing(RowList):
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Opening, or failed."""
         if self.problem:
-            return (
-                line((f"  ✗ {self.problem}", "bad")),
-                line(("  Esc goes back; c on the model compiles it again.", "dim")),
-            )
+            return problem_lines(self.problem, width, COMPILE_AGAIN)
         return (line(("  Opening the program …", "dim")),)

@@ -16,8 +16,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from compiler.sanitize import printable
-from hyperdex_tui.formatting import cut
+from hyperdex_tui.formatting import cut, wrap
 from hyperdex_tui.themes import style_of
+
+_PROBLEM_ROWS = 4
+
+COMPILE_AGAIN = "Esc goes back; c on the model compiles it again."
+"""What to do about a damaged build."""
 
 Span = tuple[str, str]
 """Text and role, one of `themes.LOOKS`."""
@@ -28,6 +33,12 @@ Line = Sequence[Span]
 def line(*parts: str | Span) -> Line:
     """Spans from bare strings (role "text") and (text, role) pairs."""
     return tuple((part, "text") if isinstance(part, str) else part for part in parts)
+
+
+def problem_lines(problem: str, width: int, advice: str) -> tuple[Line, ...]:
+    """What a widget says that cannot show what it is for: why, on as many rows as it takes, and what to do."""
+    why = wrap(f"✗ {printable(problem)}", max(20, width - 4), _PROBLEM_ROWS)
+    return (*(line((f"  {part}", "bad")) for part in why), line((f"  {advice}", "dim")))
 
 
 def line_width(spans: Line) -> int:

@@ -9,7 +9,7 @@ from hyperdex_tui.backend.comparison import Pair, Side, side_by_side
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
-from hyperdex_tui.widgets.painted import Line, Span, line
+from hyperdex_tui.widgets.painted import Line, Span, line, problem_lines
 from hyperdex_tui.widgets.row_list import RowList
 
 CHANGES: dict[str, tuple[str, str, str]] = {
@@ -144,7 +144,7 @@ class PairList(RowList):
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Working, failed, or no change."""
         if self.problem:
-            return (line((f"  ✗ {self.problem}", "bad")), line(("  Esc goes back.", "dim")))
+            return problem_lines(self.problem, width, "Esc goes back.")
         if self._programs is None:
             return (line((f"  {self.working or 'Aligning and timing both programs …'}", "dim")),)
         return (line(("  Nothing differs but addresses. D shows all operations.", "dim")),)

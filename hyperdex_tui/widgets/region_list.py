@@ -8,7 +8,7 @@ from hyperdex_tui.backend.memory import Group, device_bytes, kind_key, layer_key
 from hyperdex_tui.formatting import cut_left, pad, pad_left
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.memory_bar import role_of
-from hyperdex_tui.widgets.painted import Line, line
+from hyperdex_tui.widgets.painted import COMPILE_AGAIN, Line, line, problem_lines
 from hyperdex_tui.widgets.row_list import RowList
 
 
@@ -144,10 +144,7 @@ class RegionList(RowList):
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Opening, failed, or nothing matches."""
         if self.problem:
-            return (
-                line((f"  ✗ {self.problem}", "bad")),
-                line(("  Esc goes back; c on the model compiles it again.", "dim")),
-            )
+            return problem_lines(self.problem, width, COMPILE_AGAIN)
         if self._map is None:
             return (line(("  Reading the memory map …", "dim")),)
         return (line(("  No region matches. Esc shows all.", "dim")),)

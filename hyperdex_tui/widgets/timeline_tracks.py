@@ -11,7 +11,7 @@ from compiler.quantity import percent_text
 from hyperdex_tui.backend.timeline import Piece, TokenTimeline
 from hyperdex_tui.formatting import pad, pad_left
 from hyperdex_tui.messages import RowMoved
-from hyperdex_tui.widgets.painted import Line, Painted, Span, line
+from hyperdex_tui.widgets.painted import Line, Painted, Span, line, problem_lines
 
 LABEL = 12
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -165,8 +165,10 @@ class TimelineTracks(Painted, can_focus=True):
         """Ruler, track, or reasons."""
         width = self.size.width
         if self.timeline is None:
-            text = f"  ✗ {self.problem}" if self.problem else "  Calculating the token …"
-            return self.paint(line((text, "bad" if self.problem else "dim")) if y == 1 else (), width)
+            lines: tuple[Line, ...] = (line(("  Calculating the token …", "dim")),)
+            if self.problem:
+                lines = problem_lines(self.problem, width, "Esc goes back.")
+            return self.paint(lines[y - 1] if 1 <= y <= len(lines) else (), width)
         if y == 0:
             return self.paint(self._ruler(), width, "head")
         number, row = divmod(y - 1, self._rows)

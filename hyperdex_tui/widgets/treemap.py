@@ -114,7 +114,7 @@ class Treemap(Painted, can_focus=True):
         if row == 1:
             size = f"  {bytes_text(part.bytes)}"
             whole_size = f"{size} {percent_text(part.bytes, whole)}"
-            return whole_size if len(whole_size) < box.width else size
+            return next((text for text in (whole_size, size) if len(text) < box.width), "")
         return "▶" if is_chosen else ""
 
     def _key(self, part: Part) -> str:
