@@ -59,6 +59,9 @@ class ProgramRelations(ProgramScreen):
         self.rows.refresh()
         if len(lines) == 2:
             self.run_worker(self._relate(*sorted(lines)), group="relation")
+        else:  # what was said of two lines goes, what is known of this one comes back
+            self.query_one(InstructionDetail).show_row(self._listing.program, row)
+            self._rested(row.pc)
 
     async def _relate(self, first: int, second: int) -> None:
         if self._inspector is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Effect, Kind, Operand
 from compiler.isa.text import format_value
+from compiler.quantity import counted
 from hyperdex_tui.backend.listing import Row
 from hyperdex_tui.backend.program import Program
 from hyperdex_tui.formatting import cut, pad
@@ -62,7 +63,7 @@ class InstructionDetail(Pane):
 
     def show_relation(self, first: int, second: int, direct: Sequence[str], chain: Edges, problem: str = "") -> None:
         """Replace the neighbours by how two marked instructions are related, until the cursor moves."""
-        spans: list[Span] = [("A-B ", "warn"), (f"{second - first:,} instructions apart", "text")]
+        spans: list[Span] = [("A-B ", "warn"), (f"{counted(second - first, 'instruction')} apart", "text")]
         times = (self.cycles(first), self.cycles(second))
         if times[0] is not None and times[1] is not None:
             spans.append((f", {times[1][0] - times[0][0]:,.0f} cycles from start to start", "text"))
@@ -193,6 +194,7 @@ def _field_table(decoded: Instruction, program: Program, rows: int) -> list[Line
     lines: list[Line] = [
         line((f"  {pad('cell[bits]', 12)}{pad('bits', 12)}{pad('field', 14)}{pad('value', 18)}", "dim"))
     ]
+    unused: list[tuple[int, str]] = []
     lines.append(
         line(f"  {pad('0[7:0]', 12)}{pad(f'{decoded.spec.opcode:#x}', 12)}{pad('opcode', 14)}", decoded.mnemonic)
     )
@@ -202,7 +204,16 @@ def _field_table(decoded: Instruction, program: Program, rows: int) -> list[Line
         text = (
             f"  {pad(_bits(operand), 12)}{pad(f'{_raw(operand, word):#x}', 12)}{pad(operand.name, 14)}{pad(shown, 18)}"
         )
+        if operand.optional and value == 0:
+            unused.append((len(lines), operand.name))
         lines.append(line((text, role), (_meaning(operand), "dim")))
+    if len(lines) <= rows:
+        return lines
+    if unused:  # what is not used gives way first
+        places = {place for place, _ in unused}
+        lines = [each for place, each in enumerate(lines) if place not in places]
+        names = ", ".join(name for _, name in unused)
+        lines.append(line((f"  {pad('not used', 24)}{names}", "dim")))
     if len(lines) > rows:
         return [*lines[: rows - 1], line((f"  … {len(lines) - rows + 1} more fields", "dim"))]
     return lines

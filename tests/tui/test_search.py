@@ -16,6 +16,8 @@ from hyperdex_tui.backend.inspector import InspectionError, Inspector, Interrupt
 from hyperdex_tui.backend.program import Program, open_program
 from hyperdex_tui.backend.query import QueryError, Term, parse_query, region_query
 from tests.tui.builds import BUILD, make_model, make_program
+from tests.tui.conftest import MakeApp
+from tests.tui.screen_text import press, rows, settle
 
 QUERIES = (
     "mm",
@@ -168,3 +170,24 @@ async def test_a_program_that_went_away_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(InspectionError, match=r"manifest.json cannot be read"):
         await inspector.search(parse_query("mm"), lambda part: None)
     inspector.close()
+
+
+async def test_a_relation_goes_with_its_mark(make_app: MakeApp, built: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i", *"jjjj", "x", "j", "x")
+        assert "A-B 1 instruction apart" in " ".join(rows(app))
+        await press(pilot, "x")
+        shown = " ".join(rows(app))
+        assert "A-B" not in shown and "needs" in shown
+
+
+async def test_every_used_field_fits_the_tall_detail_at_80x24(make_app: MakeApp, built: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i", "colon", "6", "enter", "d")
+        shown = " ".join(rows(app))
+        assert all(f" {name} " in shown for name in ("dst", "src", "stream", "rows", "cols", "not used"))
+        assert "more field" not in shown
