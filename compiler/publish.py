@@ -155,6 +155,8 @@ def publish_folder(final: Path) -> Iterator[Path]:
             _swap_in(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(HyperDexError, OSError):
+            recover(final)  # a signal may come between the steps of the exchange
         raise
     finally:
         os.close(descriptor)

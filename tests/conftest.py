@@ -10,6 +10,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+"""A run says the same as the one before, however busy the machine is; `--hypothesis-profile=default` draws anew."""
 
 _MEMORY_FOLDER = Path("/dev/shm")
 _MEMORY_BYTES = 4 << 30

@@ -24,6 +24,7 @@ FAULTS: dict[str, Callable[[Commands, Path, Effort], list[Row]]] = {
     "programs": programs.mutated_programs,
     "kill-points": kill_points.killed_at_operations,
     "kill-times": kill_points.killed_at_random_times,
+    "signals": kill_points.signalled_at_operations,
     "failed-writes": failed_writes.failed_operations,
     "power-loss": power_loss.power_lost,
     "bit-flips": bit_flips.flipped_bits,

@@ -30,7 +30,7 @@ class Fault:
 
     Attributes:
         at: number of the operation, 1 for the first; 0: none.
-        action: "kill" before it, "tear" (half of a write, then kill), or the name of an errno.
+        action: "kill" before it, "tear" (half of a write, then kill), the name of a signal or of an errno.
         lasting: every later operation of the same kinds fails, too, as on a disk that stays full.
         kinds: which operations count.
     """
@@ -90,6 +90,9 @@ class Interposer:
             if self._fault.action == "tear" and tear is not None:
                 tear()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault.action.startswith("SIG"):
+            signal.raise_signal(signal.Signals[self._fault.action])
+            return
         number = getattr(errno, self._fault.action)
         if kind in _ON_DESCRIPTORS:  # the kernel's error names no file either
             raise OSError(number, os.strerror(number))

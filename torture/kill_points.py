@@ -18,6 +18,9 @@ from torture.subject import Subject, copy_subject, manners, write_checkpoint
 KILL_POINTS = 240
 TORN_WRITES = 60
 RANDOM_TIMES = 60
+SIGNAL_POINTS = 40
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+PROMISE_OF_SIGNALS = "exit 130, one line, nothing half written; the next compile gives the same bytes"
 PROMISE = "old build or new build, never a mixture; the next compile gives the same bytes and no leftovers"
 
 
@@ -123,6 +126,34 @@ def killed_at_random_times(commands: Commands, place: Path, effort: Effort) -> l
 
         rows.append(timed(Row(f"SIGKILL at a random time, {scenario.name}", PROMISE), attack))
     return rows
+
+
+def signalled_at_operations(commands: Commands, place: Path, effort: Effort) -> list[Row]:
+    """Send the signals of a person, a service manager and a terminal at chosen operations."""
+    rows = []
+    for scenario in scenarios(commands, place):
+        for name in SIGNALS:
+
+            def attack(row: Row, scenario: Scenario = scenario, name: str = name) -> None:
+                for at in effort.chosen(scenario.operations, SIGNAL_POINTS):
+                    _interrupt(row, scenario, place, Fault(at, name))
+
+            rows.append(timed(Row(f"{name} at an operation, {scenario.name}", PROMISE_OF_SIGNALS), attack))
+    return rows
+
+
+def _interrupt(row: Row, scenario: Scenario, place: Path, fault: Fault) -> None:
+    subject = copy_subject(scenario.before, place / "victim")
+    outcome = subject.compile(root=subject.prefix, fault=fault)
+    wrong = manners(outcome)
+    if not wrong and outcome.code not in (0, 130):
+        wrong = f"exit {outcome.code}"
+    if not wrong and outcome.code == 0 and subject.results() != scenario.new:
+        wrong = "exit 0 with other bytes"
+    if not wrong and (left := [name for name in subject.leftovers() if name != ".lock.json"]):
+        wrong = f"it leaves {left[0]}"
+    wrong = wrong or judge_state(scenario, subject) or judge_next_compile(scenario, subject)
+    row.count(f"exit {outcome.code}", f"{row.name}, operation {fault.at}: {wrong}" if wrong else "")
 
 
 def _count_writes(scenario: Scenario, place: Path, fault: Fault) -> int:

@@ -191,22 +191,20 @@ def test_a_truncated_checkpoint_is_one_line_and_the_last_event(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=str)
 def test_a_signal_leaves_no_partial_artifacts(number: signal.Signals, prefix: Path) -> None:
     _place(prefix)
-    command = [sys.executable, "-m", "compiler", "compile", OPT.model_id, "--prefix", str(prefix), "--offline"]
-    with subprocess.Popen(
-        [*command, "--num-device", "64", "--events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        for line in child.stdout:
-            record = from_line(line)
-            if isinstance(record, PhaseStarted) and record.phase == 3:
-                child.send_signal(number)
-        assert child.stderr.read() == f"hyperdex: error: interrupted by {number.name}\n"
-    assert child.returncode == 130
-    assert isinstance(record, PhaseFailed)
-    assert record.exit_code == 130
     param = prefix / OPT.model_id / "param"
-    assert not param.exists() or list(param.iterdir()) == []
+    code = (
+        "import sys; from torture.interposer import Fault, Interposer; from compiler.cli.main import main\n"
+        f"Interposer({str(param)!r}, Fault(20, {number.name!r}, kinds=('create',))).install()\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "compile", OPT.model_id, "--prefix", str(prefix), "--offline", "--events"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == f"hyperdex: error: interrupted by {number.name}\n"
+    assert done.returncode == 130
+    record = from_line(done.stdout.splitlines()[-1])
+    assert isinstance(record, PhaseFailed)
+    assert (record.phase, record.exit_code) == (3, 130)
+    assert list(param.iterdir()) == []
 
 
 def test_the_classic_session_walks_all_phases(

@@ -32,11 +32,12 @@ class Prefix(RuleBasedStateMachine):
     """One model in one prefix; the model of it is which weights are there, and whether something was damaged."""
 
     server: Commands
+    root: Path
     references: dict[tuple[int, int], dict[str, bytes]]
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = Path(tempfile.mkdtemp(prefix="states-"))
+        self.place = Path(tempfile.mkdtemp(dir=self.root))
         self.subject = Subject(self.server, self.place / "prefix")
         self.seed = 0
         self.damaged = False
@@ -122,8 +123,8 @@ class Prefix(RuleBasedStateMachine):
         return self.references[seed, devices]
 
 
-def _run(server: Commands, examples: int, steps: int) -> None:
-    machine = type("PrefixOfServer", (Prefix,), {"server": server, "references": {}})
+def _run(server: Commands, root: Path, examples: int, steps: int) -> None:
+    machine = type("PrefixOfServer", (Prefix,), {"server": server, "root": root, "references": {}})
     chosen = settings(
         max_examples=examples,
         stateful_step_count=steps,
@@ -134,10 +135,10 @@ def _run(server: Commands, examples: int, steps: int) -> None:
     run_state_machine_as_test(machine, settings=chosen)
 
 
-def test_a_few_sequences(server: Commands) -> None:
-    _run(server, 3, 8)
+def test_a_few_sequences(server: Commands, tmp_path: Path) -> None:
+    _run(server, tmp_path, 3, 8)
 
 
 @pytest.mark.slow
-def test_many_sequences(server: Commands) -> None:
-    _run(server, 10, 12)
+def test_many_sequences(server: Commands, tmp_path: Path) -> None:
+    _run(server, tmp_path, 10, 12)

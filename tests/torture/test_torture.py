@@ -12,6 +12,7 @@ from torture.report import Effort, Row, format_table
 SHARES = {
     "kill-points": 0.08,
     "kill-times": 0.1,
+    "signals": 0.05,
     "failed-writes": 0.05,
     "power-loss": 0.04,
     "bit-flips": 0.01,
