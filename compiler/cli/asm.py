@@ -29,6 +29,8 @@ def command(file: Path, output: Path | None) -> None:
 
     if output is None and sys.stdout.isatty():
         raise UsageError("a program is binary and stdout is a terminal", "add -o FILE or redirect stdout")
+    if output is not None and output.exists() and str(file) != "-" and file.exists() and output.samefile(file):
+        raise UsageError(f"{output} is the listing itself", "name another file for the program")
     name, text = _read(file)
     program = write_header(Payload.PROGRAM, ISA_VERSION) + encode_program(parse_program(text, name))
     if output is None:

@@ -20,7 +20,7 @@ from compiler.cli.options import (
     target_option,
     topology_option,
 )
-from compiler.cli.selection import open_workspace, place_demo
+from compiler.cli.selection import open_workspace, other_models, place_demo
 
 
 @click.command(
@@ -78,7 +78,7 @@ def command(model_id: str, prefix: Path | None, events: bool, job: Path | None, 
     folder = open_workspace(prefix).model(model_id)
     build = build_name(given["target"], given["num_devices"], given["dtype"])
     check_options(CompileOptions(**given))
-    with Narration(events, job) as narration:
+    with other_models(folder), Narration(events, job) as narration:
         narration.begin(folder.model_id, build, chosen_options("prefix", "events", "job"))
         given["offline"] = place_demo(folder) or given["offline"]
         compile_model(Workspace(folder.prefix), folder.model_id, CompileOptions(**given), narration)

@@ -15,7 +15,7 @@ from compiler.cli.options import (
     prefix_option,
     revision_option,
 )
-from compiler.cli.selection import open_workspace, place_demo
+from compiler.cli.selection import open_workspace, other_models, place_demo
 
 
 @click.command(
@@ -36,7 +36,7 @@ def command(
     from compiler.workspace import Workspace
 
     folder = open_workspace(prefix).model(model_id)
-    with Narration(events, job) as narration:
+    with other_models(folder), Narration(events, job) as narration:
         narration.begin(folder.model_id, "", chosen_options("prefix", "events", "job"))
         options = CompileOptions(revision=revision, offline=place_demo(folder) or offline)
         download_model(Workspace(folder.prefix), folder.model_id, options, narration)

@@ -20,7 +20,7 @@ from compiler.cli.options import (
     prefix_option,
     topology_option,
 )
-from compiler.cli.selection import open_workspace
+from compiler.cli.selection import open_workspace, other_models
 from compiler.errors import CheckpointError, UsageError
 from compiler.quantity import bytes_text, counted, percent_text
 
@@ -193,7 +193,8 @@ def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]
 
         _check_model_id(model, path)
         folder = open_workspace(prefix).model(model)
-        return read_config(folder.model_id, folder, offline=offline)
+        with other_models(folder):
+            return read_config(folder.model_id, folder, offline=offline)
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT_BYTES + 1)

@@ -54,6 +54,8 @@ def parse_prompts(
         if not texts:
             raise UsageError(f"{_name(prompts)} holds no prompt", "write one on each line")
         return texts
+    if prompt is None and prompt_ids is None:
+        raise UsageError("there is nothing to continue", "give PROMPT, --prompt-ids or --prompts")
     if prompt == "-":
         prompt = _read_text(Path("-")).removesuffix("\n")
     return (parse_prompt(prompt, prompt_ids, stop),)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import click
 
 from compiler.cli.options import examples, offline_option, prefix_option, target_option
-from compiler.cli.selection import open_workspace, place_demo
+from compiler.cli.selection import open_workspace, other_models, place_demo
 from compiler.errors import UsageError
 from compiler.sanitize import one_line
 
@@ -46,7 +46,8 @@ def command(prefix: Path | None, target: str, offline: bool) -> None:
         num_devices = ask("Number of LPU devices", _device_count, default="1")
         folder = workspace.model(model_id)
         options = CompileOptions(num_devices, target, offline=place_demo(folder) or offline)
-        build = compile_model(workspace, model_id, options, narration)
+        with other_models(folder):
+            build = compile_model(workspace, model_id, options, narration)
         narrator.info(f"Parameters: {folder.param(build)}")
         narrator.info(f"Instructions: {folder.inst(build)}")
 
@@ -61,9 +62,12 @@ def ask(question: str, parse: Callable[[str], Answer], default: str = "") -> Ans
     shown = f" [{default}]" if default else ""
     while True:
         click.echo(f"[Option] {question}{shown}: ", nl=False, err=True)
-        line = sys.stdin.readline()
-        if not interactive:
-            click.echo(one_line(line, 200), err=True)
+        line = ""
+        try:
+            line = sys.stdin.readline()
+        finally:
+            if not (interactive and line):  # a person who answers ends the line
+                click.echo(one_line(line, 200), err=True)
         if not line:
             raise UsageError(f"stdin ended before {question!r} was answered")
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.cli.failure import did_you_mean
-from compiler.errors import ArtifactError, UsageError
+from compiler.errors import ArtifactError, HubError, UsageError
 
 if TYPE_CHECKING:
     from compiler.workspace import ModelFolder, Workspace
@@ -52,6 +54,26 @@ def select_build(folder: ModelFolder, build: str | None) -> str:
     if build is None and len(builds) > 1:
         raise UsageError(f"{folder.model_id} has several builds: {', '.join(builds)}", "choose one with --build")
     return build or builds[0]
+
+
+@contextmanager
+def other_models(folder: ModelFolder) -> Iterator[None]:
+    """Where the hub does not give the model, say which one was meant: the bundled one, or one that lies in the prefix.
+
+    Raises:
+        HubError: that of the block, with the model that was meant.
+    """
+    from compiler.demo import DEMO_MODEL_ID
+    from compiler.workspace import Workspace
+
+    try:
+        yield
+    except HubError as error:
+        known = {DEMO_MODEL_ID, *(other.model_id for other in Workspace(folder.prefix).models())}
+        meant = did_you_mean(folder.model_id, sorted(known - {folder.model_id}))
+        if not meant:
+            raise
+        raise HubError(str(error), meant) from None
 
 
 def _how_to_get(folder: ModelFolder) -> str:

@@ -49,3 +49,16 @@ def test_a_missing_file_is_a_usage_error_and_bytes_that_are_no_text_are_malforme
     assert main(["asm", str(tmp_path / "absent.s")]) == 2
     (tmp_path / "b.s").write_bytes(b"hlt\n\xff\n")
     assert main(["asm", str(tmp_path / "b.s")]) == 7
+
+
+def test_a_listing_is_never_overwritten_by_its_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.s"
+    source.write_text(LISTING, encoding="utf-8")
+    (tmp_path / "link").symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    for output in ("a.s", str(source), "./link"):
+        assert main(["asm", str(source), "-o", output]) == 2
+        assert "is the listing itself" in capsys.readouterr().err
+    assert source.read_text(encoding="utf-8") == LISTING

@@ -134,3 +134,13 @@ def test_every_command_line_of_the_documents_is_legal(tmp_path: Path, monkeypatc
                 pass
     assert named["README.md"] == set(COMMANDS)
     assert named.keys() >= {"README.md", "json.md", "debugger.md", "distributed.md"}
+
+
+@pytest.mark.parametrize("command", ["compile", "download", "estimate"])
+def test_a_model_the_hub_does_not_give_is_answered_with_the_one_that_was_meant(
+    command: str, prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "hyperdx/demo", "--prefix", str(prefix)]) == 9
+    assert capsys.readouterr().err.endswith("; did you mean hyperdex/demo?\n")
+    assert main([command, "nothing/like-it", "--prefix", str(prefix)]) == 9
+    assert "did you mean" not in capsys.readouterr().err
