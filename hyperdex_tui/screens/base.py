@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.messages import Prune
 from textual.screen import Screen
 
 from compiler.quantity import counted
@@ -59,6 +60,15 @@ class AppScreen(Screen[None]):
     def compose_body(self) -> ComposeResult:
         """The part between the bars."""
         raise NotImplementedError
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its widgets can be asked for: they are composed, and nothing takes the screen down."""
+        return self.is_mounted and self.display
+
+    async def on_prune(self, event: Prune) -> None:
+        """Workers end before the widgets that they would write to."""
+        self.workers.cancel_node(self)
 
     def note(self, text: str) -> None:
         """Set the right part of the title bar."""

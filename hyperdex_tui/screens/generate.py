@@ -121,7 +121,7 @@ class GenerateScreen(AppScreen):
             self._state(f"✗ {error}", "bad")
         finally:
             waiting.stop()
-            if self.is_mounted:
+            if self.is_there:
                 self.query_one(TokenList).catch_up()
 
     async def _stream(self, began: float, waiting: Timer) -> None:

@@ -110,7 +110,7 @@ class MachineScreen(MachineCommands):
 
     def _changed(self) -> None:
         """The machine said something: repaint what differs."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         machine, stopped = self._machine, self._machine.stopped
         self.query_one("#machine-state", Pane).show(status_lines(machine, self._program, max(20, self.size.width - 2)))

@@ -116,7 +116,7 @@ class ProgramScreen(AppScreen):
     def _work(self, title: str) -> None:
         """Say what runs; "" when nothing does any more."""
         self._working = title
-        if self.is_running:
+        if self.is_there:
             self._count_rows()
 
     def _jump(self, pc: int) -> None:

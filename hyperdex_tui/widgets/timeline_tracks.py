@@ -96,6 +96,8 @@ class TimelineTracks(Painted, can_focus=True):
 
     def move(self, columns: int) -> None:
         """Move the cursor; at the border the window follows."""
+        if self.timeline is None:
+            return
         target = self.column + columns
         inside = max(0, min(target, self.room - 1))
         if target != inside:

@@ -190,6 +190,24 @@ async def test_a_breakpoint_at_a_line_of_the_listing_and_the_way_to_other_screen
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scope", ["machine", "generate"])
+async def test_a_screen_can_be_left_while_its_machine_runs(make_app: MakeApp, demo: ModelFolder, scope: str) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "i")
+        program = app.screen
+        if scope == "machine":
+            await press(pilot, "E", "D", "n", *"hello", "enter")
+            await pilot.press("c", "i")  # runs, and goes back to the program below
+        else:
+            await press(pilot, "p")
+            await pilot.press(*"hello", "enter")
+            app.on_go_back()
+        await settle(pilot)
+        assert app.screen is program and app.is_running
+
+
 async def test_the_timeline_of_a_token(make_app: MakeApp, demo: ModelFolder, tmp_path: Path) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

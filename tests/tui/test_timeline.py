@@ -19,6 +19,7 @@ from compiler.debug_records import Failed, Hello, Timeline, to_line
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.emulator import Emulator
 from hyperdex_tui.backend.timeline import TokenTimeline
+from hyperdex_tui.keys import keys_of
 from hyperdex_tui.screens.timeline import TimelineScreen
 from hyperdex_tui.themes import DARK
 from hyperdex_tui.widgets.timeline_tracks import TimelineTracks
@@ -186,5 +187,7 @@ async def test_a_timeline_that_cannot_be_had_says_why(make_app: MakeApp, built: 
         await settle(pilot)
         app.push_screen(TimelineScreen(emulator, built.inst(BUILD), MODEL, BUILD, 5))
         await until(pilot, lambda: "✗ no build" in text(app))
-        await press(pilot, "n", "plus", "down", "w", "escape", "enter", "escape")
+        lines = ("goto", "trace")  # these ask for a line of text
+        await press(pilot, *(key.keys.split(",")[0] for key in keys_of("timeline") if key.action not in lines))
+        await press(pilot, "w", "escape", "colon", "escape", "escape")
         assert "Models" in text(app)
