@@ -8,6 +8,7 @@ several targets and device counts have in common is worked out once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -51,7 +52,7 @@ class Estimate:
         ms_per_token: mean over the generated tokens.
         ms_at: position of a token and the milliseconds it takes, ascending.
         ttft_ms: time to first token, the prompt fed token by token.
-        utilization: nominal parameter bytes / (devices x bandwidth x ms_per_token).
+        utilization: nominal bytes of the parameters that a token needs / (devices x bandwidth x ms_per_token).
         joules_per_token: power of all devices times ms_per_token.
         busy: share of the token for which each unit works.
         stalls: share of the token for which a unit stands still, by unit and reason.
@@ -130,7 +131,7 @@ class Estimator:
         if input_tokens < 1 or output_tokens < 1:
             raise UsageError(f"{input_tokens} input and {output_tokens} output tokens: each must be at least 1")
         check_special_tokens(CheckpointConfig(config))
-        self._count = parameter_count(self._graph)
+        self._count, self._read = parameter_count(self._graph), read_parameters(self._graph)
         self._input, self._output = input_tokens, output_tokens
         self._excerpt = excerpt(self._graph)
         verify_graph(self._excerpt.graph)
@@ -211,7 +212,7 @@ class Estimator:
         mean, *tokens = mean_token(decode, self._input, self._output)
         clock_hz, devices = rules.target.clock_hz, rules.num_devices
         seconds = mean.cycles / clock_hz
-        nominal_bytes = nominal(self._count) * dtype.itemsize
+        nominal_bytes = nominal(self._read) * dtype.itemsize
         return replace(
             found,
             ms_per_token=seconds * 1e3,
@@ -302,3 +303,15 @@ def parameter_count(graph: Graph) -> int:
     """Elements of all tensors of a checkpoint, a tied head counted once."""
     shapes = {name: shape for parameter in graph.parameters for name, shape in parameter.tensors}
     return sum(math.prod(shape) for shape in shapes.values())
+
+
+def read_parameters(graph: Graph) -> int:
+    """Elements of the tensors that a token needs: of the experts of a mixture, as many as are chosen."""
+    shapes = {parameter.name: parameter.shape for parameter in graph.parameters}
+    chosen: Counter[tuple[str, ...]] = Counter()
+    for node in graph.nodes:
+        if node.op == "expert":
+            for role in ("expert", "bias"):
+                chosen[tuple(name for each, name in node.parameters if each.startswith(f"{role}."))] += 1
+    unread = sum((len(names) - count) * math.prod(shapes[names[0]]) for names, count in chosen.items() if names[1:])
+    return parameter_count(graph) - unread

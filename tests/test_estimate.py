@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from compiler.checkpoint.config import CheckpointConfig
+from compiler.cli.timing import read_parameters as counted_in_build
 from compiler.emulator.timing import Clock
 from compiler.errors import UsageError
-from compiler.estimate import Estimator, estimate, parameter_count
+from compiler.estimate import Estimator, estimate, parameter_count, read_parameters
 from compiler.graph.architectures import build_graph
 from compiler.isa.spec import Unit
 from compiler.planning import CompileOptions, make_plan, make_program
 from compiler.quantity import nominal
 from compiler.target import load_target
 from tests.graph.test_excerpt import deep
-from tests.tiny import LLAMA
+from tests.tiny import EVERY, LLAMA
 
 
 def _opt(hidden: int, heads: int, layers: int) -> dict[str, Any]:
@@ -52,6 +53,28 @@ def test_published_latencies_come_out_within_two_percent(
 def test_the_nominal_size_is_the_one_in_the_name() -> None:
     for config, expected in ((OPT_1_3B, 1.3e9), (OPT_6_7B, 6.7e9), (OPT_30B, 30e9)):
         assert nominal(parameter_count(build_graph(CheckpointConfig(config)))) == expected
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_config_and_a_build_count_the_same_parameters_of_a_token(name: str) -> None:
+    """Of a mixture the chosen experts; a build has no rows of positions beyond its length."""
+    options = CompileOptions(num_devices=2)
+    plan = make_plan(EVERY[name], options)
+    program = make_program(plan, options)
+    from_config = read_parameters(build_graph(CheckpointConfig(EVERY[name])))
+    from_build = counted_in_build(plan.mapping.memory_map, program.instructions, program.debug)
+    assert 0 <= from_config - from_build < 0.005 * from_config
+    mixture = any(node.op == "expert" and node.parameter("expert.1") for node in plan.graph.nodes)
+    assert (from_config < parameter_count(build_graph(CheckpointConfig(EVERY[name])))) == mixture
+
+
+def test_no_mixture_uses_more_than_the_bandwidth() -> None:
+    config = {**EVERY["mixtral"], "hidden_size": 1024, "intermediate_size": 3584, "num_attention_heads": 16}
+    config.update(num_key_value_heads=4, num_local_experts=8, vocab_size=32000, max_position_embeddings=2048)
+    for num_devices in (1, 4):
+        found = estimate(config, CompileOptions(num_devices), 8, 100)
+        assert found.utilization is not None
+        assert 0.2 < found.utilization < 1
 
 
 def test_a_model_that_does_not_fit_has_no_times_but_a_smallest_fit() -> None:

@@ -13,6 +13,7 @@ from compiler.quantity import counted, nominal, percent_text
 
 if TYPE_CHECKING:
     from compiler.artifacts.manifest import Manifest
+    from compiler.debug_info import DebugInfo
     from compiler.emulator.machine import Machine
     from compiler.emulator.report import GenerationTime, Share
     from compiler.emulator.timing import Clock
@@ -102,21 +103,35 @@ def _utilization(machine: Machine, time: GenerationTime) -> float:
 
     manifest = machine.build.manifest
     moved = manifest.num_devices * load_target(manifest.target).hbm_bytes_per_s * time.ms_per_token / 1e3
-    return nominal(held_parameters(machine.build.memory_map)) * manifest.dtype.itemsize / moved
+    read = read_parameters(machine.build.memory_map, machine.program, machine.build.debug)
+    return nominal(read) * manifest.dtype.itemsize / moved
 
 
-def held_parameters(memory_map: MemoryMap) -> int:
-    """Elements of all tensors that the devices hold, copies counted once."""
-    held: dict[tuple[str, str], set[tuple[int, int, int, int]]] = {}
+def read_parameters(memory_map: MemoryMap, program: Sequence[Instruction], debug: DebugInfo) -> int:
+    """Elements of the tensors that a token needs, copies counted once; of a mixture's experts, as many as are chosen.
+
+    A matrix of the chosen expert is streamed from the region of the first one, by a register, for one node per choice.
+    """
+    chosen: dict[str, set[int]] = {}
+    for pc, instr in enumerate(program):
+        if instr.mnemonic in ("rd.param", "rd.embed"):
+            readers = chosen.setdefault(debug.regions[pc], set())
+            if instr.mnemonic == "rd.param" and instr.integer("index"):
+                readers.add(debug.instruction_nodes[pc])
+    held: dict[tuple[str, str], dict[tuple[object, ...], int]] = {}
     for region in memory_map.regions:
-        if region.is_parameter and region.source.tensor:
+        if region.is_parameter and region.source.tensor and region.name in chosen:
+            times = len(chosen[region.name])
             for part in region.segments:
-                rectangle = (part.source_row, part.source_col, part.rows, part.cols)
-                held.setdefault((region.source.tensor, region.layout), set()).add(rectangle)
+                # Matrices of experts may be cut from one tensor, each with rows of its own.
+                rectangle = (region.name if times else "", part.source_row, part.source_col, part.rows, part.cols)
+                held.setdefault((region.source.tensor, region.layout), {})[rectangle] = (
+                    part.rows * part.cols * max(1, times)
+                )
     counts: dict[str, int] = {}
-    for (tensor, _), rectangles in held.items():
+    for (tensor, _), elements in held.items():
         # A tied tensor is held as a table and as a matrix.
-        counts[tensor] = max(counts.get(tensor, 0), sum(rows * cols for _, _, rows, cols in rectangles))
+        counts[tensor] = max(counts.get(tensor, 0), sum(elements.values()))
     return sum(counts.values())
 
 
