@@ -75,6 +75,7 @@ class Schedule:
         self._clusters: dict[Version, list[Version]] = {}
         self._latest = Intervals()
         self._region_users: dict[str, tuple[list[int], list[int]]] = {}
+        self._write_pcs: dict[str, list[int]] = {}
         self._early: dict[int, Node] = {}  # pc -> what it read when it was its turn, before its node is complete
         for pcs, complete in self._compose(begin, end):
             if complete:
@@ -199,14 +200,12 @@ class Schedule:
                     raise Unplannable
                 continue
             readers, writers = self._region_users.setdefault(region.name, ([], []))
-            if not written and any(
-                access.region == region.name and access.written and access.pc > pc
-                for access in self.accesses
-                if access.pc < last_pc
-            ):
+            if not written and any(pc < other < last_pc for other in self._write_pcs.get(region.name, ())):
                 raise Unplannable  # written between the opening of the stream and its consumer
             node.after.update(other for other in (writers + readers if written else writers) if other != index)
             (writers if written else readers).append(index)
+            if written:
+                self._write_pcs.setdefault(region.name, []).append(pc)
             self.accesses.append(CacheAccess(pc, region.name, written))
 
     def place(self) -> int:
