@@ -220,13 +220,28 @@ class Code:
         width = LANES
         while width > 1:
             width //= 2
-            nothing = ir.Constant(sums.type, ir.Undefined)
-            low, high = (
-                self.b.shuffle_vector(sums, nothing, ir.Constant(ir.VectorType(I32, width), list(lanes)))
-                for lanes in (range(width), range(width, 2 * width))
-            )
+            low, high = (self._shuffled(sums, sums, lanes) for lanes in (range(width), range(width, 2 * width)))
             sums = combine(low, high)
         return self.b.extract_element(sums, I32(0))
+
+    def fold_four(self, sums: Sequence[Value]) -> list[Value]:
+        """`fold` by addition of four vectors at once: the same sums, in a third of the instructions."""
+        a, b, c, d = sums
+        ab, cd = self._add_halves(a, b, 8), self._add_halves(c, d, 8)
+        four = self._add_halves(ab, cd, 4)
+        for distance in (2, 1):
+            other = [lane // 4 * 4 + (lane + distance) % 4 for lane in range(LANES)]
+            four = self.b.fadd(four, self._shuffled(four, four, other))
+        return [self.b.extract_element(four, I32(4 * each)) for each in range(4)]
+
+    def _add_halves(self, first: Value, second: Value, width: int) -> Value:
+        """Of each piece of 2 * width lanes the lower half plus the upper, the pieces of both vectors in a row."""
+        low = [lane for begin in range(0, 2 * LANES, 2 * width) for lane in range(begin, begin + width)]
+        high = [lane + width for lane in low]
+        return self.b.fadd(self._shuffled(first, second, low), self._shuffled(first, second, high))
+
+    def _shuffled(self, first: Value, second: Value, lanes: Sequence[int]) -> Value:
+        return self.b.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def total(self, length: Value, term: Callable[[Group], Value]) -> Value:
         """`arithmetic.total` of `term`, which must be 0 where no element exists."""

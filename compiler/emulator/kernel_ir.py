@@ -23,7 +23,7 @@ from compiler.emulator.arithmetic import LANES
 from compiler.emulator.ir_builder import CACHE_LINE, F32, FLOATS, I8, I64, PTR, Code, Group, Value, splat
 from compiler.emulator.task import TASK_FIELDS, function_name
 
-TILE_ROWS = 4
+TILE_ROWS = 4  # `Code.fold_four`
 TILE_VECTORS = 4
 """Rows times vectors computed together: 16 running sums and their operands fit the registers of AVX-512."""
 
@@ -93,10 +93,12 @@ def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: b
         return tuple(added)
 
     sums = code.groups(cols, group, (splat(F32, 0.0),) * (rows * vectors))
-    for at, total in enumerate(sums):
-        row, vector = divmod(at, vectors)
-        place = b.add(b.mul(result_step, I64(row)), b.mul(next_, I64(vector)))
-        b.store(code.fold(total, b.fadd), code.element(result, place))
+    for vector in range(vectors):
+        own = sums[vector::vectors]
+        totals = code.fold_four(own) if rows == TILE_ROWS else [code.fold(each, b.fadd) for each in own]
+        for row, total in enumerate(totals):
+            place = b.add(b.mul(result_step, I64(row)), b.mul(next_, I64(vector)))
+            b.store(total, code.element(result, place))
     b.ret_void()
     return code.function
 
@@ -210,11 +212,12 @@ class _Blocked:
             sums = code.at(self._sums, b.mul(index, I64(TILE_ROWS * _SUM_BYTES)))
             target = code.element(results, b.mul(index, task["next"]))
 
-            def one(row: Value, _: object) -> None:
-                total = b.load(code.element(sums, row, FLOATS), align=CACHE_LINE, typ=FLOATS)
-                b.store(code.fold(total, b.fadd), code.element(target, b.mul(row, task["result_step"])))
-
-            code.loop(rows, one)
+            kept = [
+                b.load(code.at(sums, I64(row * _SUM_BYTES)), align=CACHE_LINE, typ=FLOATS) for row in range(TILE_ROWS)
+            ]
+            for row, total in enumerate(code.fold_four(kept)):
+                with code.when(b.icmp_signed("<", I64(row), rows)):
+                    b.store(total, code.element(target, b.mul(task["result_step"], I64(row))))
 
         code.loop(count, vector)
 
