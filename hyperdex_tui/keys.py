@@ -87,7 +87,7 @@ KEYS: tuple[Key, ...] = (
     Key("run", "p", "prompt", "prompt", "Generate tokens with the emulator"),
     Key("run", "R", "retry", "again", "Start the job once more, with its own options"),
     Key("run", "c", "compile", "", "Choose anew, then compile"),
-    Key("run", "L", "level", "", "Log: everything, phases and problems, problems"),
+    Key("run", "L", "level", "level", "Log: everything, phases and problems, problems"),
     Key("run", "slash", "filter", "filter", "Show only lines of the log that contain a text", "/"),
     Key("instructions", "enter", "region", "region", "Show the memory region of the instruction", "Enter"),
     Key(

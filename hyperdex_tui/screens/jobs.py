@@ -10,8 +10,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
+from compiler.quantity import percent_text
 from hyperdex_tui.backend.jobs import STARTING_S, Follower, JobFile, is_alive, list_jobs
-from hyperdex_tui.backend.progress import JobProgress
+from hyperdex_tui.backend.progress import RUNNING, JobProgress
 from hyperdex_tui.formatting import pad, pad_left, seconds_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenRun, RowChosen
@@ -46,6 +47,23 @@ def read_jobs(prefix: Path) -> list[JobRow]:
             state = "damaged"
         rows.append((job, progress, state))
     return rows
+
+
+def _state_text(progress: JobProgress, state: str) -> str:
+    """The state, with how far the phase at work is."""
+    current = progress.current
+    if state != RUNNING or current is None or not current.total:
+        return state
+    return f"{state} {percent_text(current.done, current.total)}"
+
+
+def _phase_text(progress: JobProgress) -> str:
+    """The phase at work, and what is left of its time."""
+    current = progress.current
+    if progress.ended or current is None:
+        return ""
+    left = current.remaining_s
+    return f"phase {current.number}" + (f", {seconds_text(left)} left" if left is not None else "")
 
 
 def _age_s(job: JobFile) -> float:
@@ -85,7 +103,7 @@ class JobList(RowList):
 
     def heading(self, width: int) -> Line:
         """Column titles."""
-        return line((pad(f"  {'Started':<18}{'State':<11}{'Time':>7}  {'Build':<16} Model", width), "head"))
+        return line((pad(f"  {'Started':<18}{'State':<14}{'Time':>7}  {'Build':<16} Model", width), "head"))
 
     def row(self, index: int, width: int) -> Line:
         """One job."""
@@ -96,11 +114,11 @@ class JobList(RowList):
         build = progress.started.build if progress.started else ""
         return line(
             (pad(began, 18), "text"),
-            (pad(state, 11), _ROLES.get(state, "text")),
+            (pad(_state_text(progress, state), 14), _ROLES.get(state, "text")),
             (pad_left(seconds_text(progress.seconds), 7) + "  ", "text"),
             (pad(build or ("download" if progress.started else ""), 17), "text"),
             (job.model_id, "strong"),
-            ("  " + progress.error, "bad"),
+            ("  " + (progress.error or _phase_text(progress)), "bad" if progress.error else "dim"),
         )
 
     def empty_lines(self, width: int) -> tuple[Line, ...]:

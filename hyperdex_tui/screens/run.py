@@ -142,7 +142,7 @@ class RunScreen(AppScreen):
             return not self.progress.ended
         if action in ("instructions", "memory", "prompt"):
             return bool(self.progress.build) and self._is_there()
-        return self.progress.ended if action == "retry" else True
+        return self.progress.ended if action in ("retry", "compile") else True
 
     def action_level(self) -> None:
         """The next set of levels."""

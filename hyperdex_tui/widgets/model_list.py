@@ -64,7 +64,7 @@ class ModelList(RowList):
 
     def show(self, models: tuple[ModelEntry, ...], filter_text: str, hub: HubAnswer | None = None) -> None:
         """Show an inventory, and a search of the hub; the cursor stays on the same model or build."""
-        before = self.current
+        before, same_filter = self.current, filter_text == self.filter
         self._models, self.filter = models, filter_text
         wanted = filter_text.casefold().strip()
         rows: list[Entry] = []
@@ -77,13 +77,15 @@ class ModelList(RowList):
             rows += (_hub_title(hub, len(others)), *others)
         if tuple(rows) != self._rows or before is None:
             self._rows = tuple(rows)
-            self.rows_changed(self._find(before))
+            self.rows_changed(self._find(before, self.cursor if same_filter else 0))
 
-    def _find(self, entry: Entry | None) -> int:
-        for index, row in enumerate(self._rows):
-            if entry is not None and _identity(row) == _identity(entry):
-                return index
-        return 0
+    def _find(self, entry: Entry | None, otherwise: int) -> int:
+        """The row of an entry, else of its model: the next key is meant for it."""
+        if entry is None:
+            return 0
+        found = (index for index, row in enumerate(self._rows) if _identity(row) == _identity(entry))
+        model = (index for index, row in enumerate(self._rows) if entry.model_id and row.model_id == entry.model_id)
+        return next(found, next(model, otherwise))
 
     def select(self, model_id: str) -> bool:
         """Put the cursor on a model; False when it is not there."""
