@@ -41,6 +41,7 @@ class Rope:
         short_factors: longrope, per frequency, up to original_positions.
         long_factors: longrope, per frequency, beyond.
         backwards: angles are negative.
+        odd: the share of a head that rotates is one element less, and odd: transformers rotates one more then.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Rope:
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()
     backwards: bool = False
+    odd: bool = False
 
     def option(self, name: str) -> float:
         """A number of this kind by its Hugging Face name."""
@@ -88,13 +90,12 @@ def read_rope(
     if kind not in ROPE_KINDS:
         raise UnsupportedModelError(f"config.json: rope_type is {str(kind)[:60]!r}; known are {', '.join(ROPE_KINDS)}")
     theta = _number(table, "rope_theta", config.number("rope_theta", 1.0, 1e12, default_theta), 1.0, 1e12)
-    rotary_dim = int(head_dim * _partial(config, table, str(kind), default_partial))
-    if rotary_dim < 2 or rotary_dim % 2:
-        raise UnsupportedModelError(
-            f"config.json: {rotary_dim} rotary elements per head; it must be even and at least 2"
-        )
-    if kind == "dynamic" and rotary_dim < 4:
-        raise UnsupportedModelError(f"config.json: {rotary_dim} rotary elements per head; rope_type dynamic needs 4")
+    share = int(head_dim * _partial(config, table, str(kind), default_partial))
+    rotary_dim = share + share % 2
+    if not 2 <= rotary_dim <= head_dim or (share % 2 and kind in ("yarn", "longrope")):
+        raise UnsupportedModelError(f"config.json: {share} rotary elements per head; it must be even and at least 2")
+    if kind == "dynamic" and share < 3:
+        raise UnsupportedModelError(f"config.json: {share} rotary elements per head; rope_type dynamic needs 3")
     if kind == "yarn" and theta <= 1.0:
         raise UnsupportedModelError(f"config.json: rope_theta is {theta:g}; rope_type yarn needs more than 1")
     original = _original(config, table, max_positions, nested is not None)
@@ -117,6 +118,7 @@ def read_rope(
         options=_options(table, kind),
         short_factors=short,
         long_factors=long,
+        odd=share % 2 > 0,
     )
 
 
@@ -172,11 +174,11 @@ def inverse_frequencies(rope: Rope, length: int) -> NDArray[np.float32]:
     """Inverse frequencies for a sequence of `length` tokens, shape [rotary_dim / 2], float32."""
     import numpy as np
 
-    theta = rope.theta
+    theta, share = rope.theta, rope.rotary_dim - rope.odd
     if rope.kind == "dynamic":
         stretch = rope.factor * max(length, rope.max_positions) / rope.max_positions - (rope.factor - 1)
-        theta *= stretch ** (rope.rotary_dim / (rope.rotary_dim - 2))
-    exponents = np.arange(0, rope.rotary_dim, 2, dtype=np.float32) / np.float32(rope.rotary_dim)
+        theta *= stretch ** (share / (share - 2))
+    exponents = np.arange(0, share, 2, dtype=np.float32) / np.float32(share)
     powers = np.power(theta, exponents.astype(np.float64)).astype(np.float32)
     inverse = np.float32(1.0) / powers
     if rope.kind == "linear":

@@ -92,6 +92,24 @@ def test_a_text_that_is_read_again_gives_the_same_on_every_path(prefix: Path) ->
     assert texts[0] == texts[1] == texts[2]
 
 
+ODD = {"rope_theta": 10000.0, "partial_rotary_factor": 0.25}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("gpt-neox-odd", "gpt_neox", {"hidden_size": 48, "rope_parameters": {**ODD, "rope_type": "default"}}),
+        Recipe("nemotron-odd", "nemotron", {"rope_parameters": {**ODD, "rope_type": "dynamic", "factor": 2.0}}),
+        Recipe("glm-odd", "glm", {"head_dim": 12, "rope_parameters": {**ODD, "rope_type": "linear", "factor": 2.0}}),
+    ],
+    ids=str,
+)
+def test_an_odd_share_of_a_head_rotates_one_element_more_as_in_transformers(prefix: Path, recipe: Recipe) -> None:
+    folder = Workspace(prefix).model("t/m")
+    write_checkpoint(recipe, folder.ckpt)
+    assert _tokens(prefix, PROMPT, 20, num_devices=2) == greedy(folder.ckpt, PROMPT, 20)
+
+
 def test_a_family_that_rotates_whole_heads_ignores_a_partial_factor_as_transformers_does(prefix: Path) -> None:
     recipe = BY_NAME["llama"]
     folder = Workspace(prefix).model("t/m")
