@@ -13,9 +13,12 @@ from base64 import b64decode
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from compiler.debug_records import Timeline
+
+_PASSED = 16
+"""Slices that may run while another one of their unit waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Track:
         """Cycles of all slices."""
         return self._before[-1]
 
-    def _worked(self, time: float) -> float:
+    def worked(self, time: float) -> float:
         """Cycles worked until `time`."""
         count = bisect_left(self.starts, time)
         overrun = max(0.0, self.ends[count - 1] - time) if count else 0.0
@@ -70,7 +73,7 @@ class Track:
 
     def share(self, begin: float, end: float) -> float:
         """Share of [begin, end) in which it works, 0 to 1."""
-        return max(0.0, min(1.0, (self._worked(end) - self._worked(begin)) / (end - begin))) if end > begin else 0.0
+        return max(0.0, min(1.0, (self.worked(end) - self.worked(begin)) / (end - begin))) if end > begin else 0.0
 
     def at(self, begin: float, end: float) -> int:
         """Place of the slice that runs in [begin, end), else of the next one; -1 behind the last."""
@@ -147,11 +150,19 @@ class TokenTimeline:
             yield share, "" if share > 0 else self._reason(track, low + step / 2)
 
     def _reason(self, track: Track, time: float) -> str:
-        """Why the unit stands still at `time`."""
-        piece = self.piece_at(track, bisect_left(track.starts, time))
-        if piece is None:
+        """Why the unit stands still at `time`: for the first slice behind that waited for so long.
+
+        A slice that needs not wait, as a write between two reads, may run while another one waits.
+        """
+        place = bisect_left(track.starts, time)
+        if place == len(track.order):
             return "end"
-        return piece.reason if piece.waited > 0 else "issue"
+        for index in islice(track.order, place, place + _PASSED):
+            start = self._starts[index]
+            idle = start - time - (track.worked(start) - track.worked(time))
+            if 0 < self._waits[index] >= idle:
+                return self._reasons[self._reason_of[index]]
+        return "issue"
 
 
 def _column(code: str, packed: str) -> array:  # type: ignore[type-arg]

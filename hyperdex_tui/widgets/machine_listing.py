@@ -24,14 +24,14 @@ class MachineListing(RowList):
     def open(self, program: Program, pc: int) -> None:
         """Show a program with the cursor on `pc`; -1: where the machine stands, if it has said so."""
         self._program = program
-        self.rows_changed(max(0, pc if pc >= 0 else self._pc))
+        self.rows_changed(max(0, pc if pc >= 0 else self._pc))  # behind the last one it ends on that
 
     def stand(self, pc: int, sites: dict[int, int], *, follow: bool) -> None:
         """The machine's next instruction, and instruction -> breakpoint."""
         moved = pc != self._pc
         if moved or sites != self._sites:
             self._pc, self._sites = pc, sites
-            if follow and moved and 0 <= pc < self.row_count():
+            if follow and moved and pc >= 0 and self.row_count():
                 self.rows_changed(pc)
             else:
                 self.refresh()
@@ -76,11 +76,17 @@ class MachineListing(RowList):
         site = self._sites.get(index)
         return line(
             (f"●{site:<2}" if site is not None else "   ", "bad"),
-            ("=> " if index == self._pc else "   ", "accent"),
+            (self._arrow(index), "accent"),
             (pad_left(str(index), number) + "  ", "dim"),
             (pad(self._program.text(index), text), f"unit-{unit}" if unit else "bad"),
             (" " + cut_left(self._program.short_source(index), source), "dim"),
         )
+
+    def _arrow(self, index: int) -> str:
+        """Three cells: before the next instruction, or behind the last one once the program has ended."""
+        if index == self._pc:
+            return "=> "
+        return "==|" if index == self.row_count() - 1 < self._pc else "   "
 
     def empty_lines(self, width: int) -> tuple[Line, ...]:
         """Opening, or failed."""

@@ -137,6 +137,8 @@ async def test_a_text_that_ended_on_the_generate_screen_is_not_called_empty(
         await press(pilot, "ctrl+o")
         await until(pilot, lambda: "the text is complete" in text(app))
         assert "complete; 5 shows its tokens" in text(app) and "''" not in text(app)
+        stands = next(row for row in rows(app) if "==|" in row)
+        assert stands.startswith("▶") and "hlt" in stands
 
 
 async def test_stepping_through_a_build(make_app: MakeApp, demo: ModelFolder) -> None:

@@ -191,3 +191,11 @@ async def test_a_timeline_that_cannot_be_had_says_why(make_app: MakeApp, built: 
         await press(pilot, *(key.keys.split(",")[0] for key in keys_of("timeline") if key.action not in lines))
         await press(pilot, "w", "escape", "colon", "escape", "escape")
         assert "Models" in text(app)
+
+
+def test_a_slice_that_runs_while_another_waits_does_not_hide_why() -> None:
+    made = record([0, 0, 0], [0.0, 50.0, 100.0], [10.0, 52.0, 110.0])
+    made = replace(made, waits=packed("<f8", [0.0, 0.0, 88.0]), reasons=packed("u1", [0, 0, 1]))
+    timeline = TokenTimeline(made)
+    reasons = [reason for share, reason in timeline.columns(timeline.tracks[0], 0.0, 110.0, 11) if share == 0]
+    assert reasons == ["SMA"] * len(reasons) and len(reasons) == 8
