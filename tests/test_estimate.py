@@ -14,6 +14,7 @@ from compiler.errors import UsageError
 from compiler.estimate import Estimator, estimate, parameter_count, read_parameters
 from compiler.graph.architectures import build_graph
 from compiler.isa.spec import Unit
+from compiler.memory_map import CHANNELS
 from compiler.planning import CompileOptions, make_plan, make_program
 from compiler.quantity import nominal
 from compiler.target import load_target
@@ -116,6 +117,30 @@ def test_estimates_of_one_model_do_not_depend_on_each_other() -> None:
     estimator = Estimator(OPT_1_3B, 32, 200)
     wanted = [CompileOptions(num_devices=n, target=name) for name in ("lpu-3280", "u55c") for n in (1, 2, 4)]
     assert [estimator.estimate(options) for options in wanted] == [estimate(OPT_1_3B, o, 32, 200) for o in wanted]
+
+
+WIRED = [("u55c", "ring", 1), ("u55c", "2-lines", 3), ("lpu-819", "4-lines", 2), ("lpu-1640", "2-lines", 4)]
+WIRED += [("lpu-3280", "ring", 7), ("lpu-3280", "2-lines", 2)]
+
+
+@pytest.mark.parametrize(("target", "topology", "num_devices"), WIRED)
+def test_on_every_wiring_a_token_moves_weights_and_caches_no_faster_than_the_memory(
+    target: str, topology: str, num_devices: int
+) -> None:
+    options = CompileOptions(num_devices, target, max_length=2048, topology=topology)
+    plan = make_plan({**OPT_1_3B, "num_hidden_layers": 2}, options)
+    clock = Clock(make_program(plan, options).instructions, plan.rules)
+    empty, half, full = (clock.token(position) for position in (0, 1000, 2000))
+    assert empty.cycles <= half.cycles <= full.cycles
+    for token in (empty, half, full):
+        assert token.stream_bytes <= token.cycles * plan.rules.bytes_per_cycle
+        assert all(0 <= cycles <= token.cycles for cycles in token.busy.values())
+    rows = [region for region in plan.mapping.memory_map.regions if region.is_parameter and region.layout == "rows"]
+    weights = sum(region.end - region.begin for region in rows) * CHANNELS
+    assert empty.stream_bytes == pytest.approx(weights, rel=0.02)  # and the first token's caches and rows
+    heads = plan.mapping.partition.local_query_heads
+    caches = 2 * plan.graph.num_layers * heads * plan.graph.heads.head_dim * 2000 * plan.dtype.itemsize
+    assert full.stream_bytes - empty.stream_bytes == pytest.approx(caches, rel=0.05)  # in whole bursts of all channels
 
 
 def _clock(options: CompileOptions, config: dict[str, Any] = LLAMA) -> Clock:

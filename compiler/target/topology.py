@@ -3,8 +3,9 @@
 Every card has two ports, one to each neighbour, and each port sends and
 receives at the same time. A server of eight cards is wired as one ring, as two
 lines of four or as four lines of two (LPU paper, arXiv 2408.07326); the
-devices of one build are neighbours on one of these. Packets take the shorter
-way round a ring; a line has no way round.
+devices of one build are neighbours on a line, or a ring of their own, in which
+two are joined by both ports. Packets take the shorter way round a ring; a line
+has no way round.
 """
 
 from __future__ import annotations
