@@ -72,7 +72,7 @@ def command(
     session = DebugSession(folder, name, lambda token: shell.say_token(token))
     shell = DebugShell(session, sys.stdout)
     if prompt is not None or prompt_ids is not None:
-        given = parse_prompt(prompt, prompt_ids, stop)
+        given = parse_prompt(prompt, prompt_ids)
         for line in shell.stopped(session.start(given, max_new_tokens or 0, parameters, stop)):
             shell.say(line)
     shell.loop(terminal_lines(execute))

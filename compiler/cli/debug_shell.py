@@ -187,7 +187,7 @@ def _start(shell: DebugShell, words: list[str]) -> Iterable[str]:
 def _ids(shell: DebugShell, words: list[str]) -> Iterable[str]:
     from compiler.cli.prompt import parse_prompt
 
-    ids = parse_prompt(None, words[0] if words else "", ())
+    ids = parse_prompt(None, words[0] if words else "")
     return shell.stopped(shell.session.start(ids, _number(words, 1, 0)))
 
 

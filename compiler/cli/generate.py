@@ -93,7 +93,7 @@ def command(
     check_source(prompt == "-" or str(prompts) == "-")
     if not (speaks := is_speaker()):
         answered()
-    given = parse_prompts(prompt, prompt_ids, prompts, stop)
+    given = parse_prompts(prompt, prompt_ids, prompts)
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     session = open_session(folder.param(name), folder.inst(name), verify=verify)

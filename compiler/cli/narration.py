@@ -107,19 +107,33 @@ def _state(record: Progress) -> str:
     return state
 
 
+def _brief(record: Progress) -> str:
+    """The same beside a bar, which says itself how large the share is: fits 80 columns with it."""
+    done, total = format_quantity(record.done, record.unit), format_quantity(record.total, record.unit)
+    if record.unit != "bytes":
+        done = done.partition(" ")[0]
+    state = f"{done} of {total}" if record.total else format_quantity(record.done, record.unit)
+    if record.rate > 0:
+        rate = format_quantity(record.rate, record.unit)
+        state += f", {rate if record.unit == 'bytes' else rate.partition(' ')[0]}/s"
+        state += f", {(record.total - record.done) / record.rate:.0f} s left" if record.total else ""
+    return state
+
+
 class BarNarrator(PlainNarrator):
     """The same lines, with a live bar below them while a phase runs."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
+        from rich.table import Column
 
         super().__init__(console.file)  # type: ignore[arg-type]
         self.console = console
         self.bars: Bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len("Phase-0"))),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
         )
@@ -127,9 +141,9 @@ class BarNarrator(PlainNarrator):
 
     def _progress(self, record: Progress) -> None:
         if self.task is None:
-            self.task = self.bars.add_task(f"Phase-{record.phase}", total=None, state=_state(record))
+            self.task = self.bars.add_task(f"Phase-{record.phase}", total=None, state=_brief(record))
             self.bars.start()
-        self.bars.update(self.task, completed=record.done, total=record.total or None, state=_state(record))
+        self.bars.update(self.task, completed=record.done, total=record.total or None, state=_brief(record))
 
     def __call__(self, record: Record) -> None:
         """Listen to one record; the bar goes when its phase ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ Prompt = str | list[int]
 _LIMIT_BYTES = 64 << 20
 
 
-def parse_prompt(prompt: str | None, prompt_ids: str | None, stop: Sequence[str]) -> Prompt:
+def parse_prompt(prompt: str | None, prompt_ids: str | None) -> Prompt:
     """The prompt as text or as ids, whichever was given.
 
     Raises:
@@ -28,20 +29,15 @@ def parse_prompt(prompt: str | None, prompt_ids: str | None, stop: Sequence[str]
     """
     if (prompt is None) == (prompt_ids is None):
         raise UsageError("give either PROMPT or --prompt-ids", "see --help")
-    for text in stop:
-        _check_utf8("--stop", text)
     if prompt is not None:
-        _check_utf8("the prompt", prompt)
-        return prompt
+        return shell_text("the prompt", prompt)
     parts = [part.strip() for part in (prompt_ids or "").split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise UsageError(f"--prompt-ids {(prompt_ids or '')[:60]!r} is not a list of token ids like 1,2,3")
     return [int(part) for part in parts]
 
 
-def parse_prompts(
-    prompt: str | None, prompt_ids: str | None, prompts: Path | None, stop: Sequence[str]
-) -> tuple[Prompt, ...]:
+def parse_prompts(prompt: str | None, prompt_ids: str | None, prompts: Path | None) -> tuple[Prompt, ...]:
     """Every prompt that was given: one as `parse_prompt` has it, the text of stdin for "-", or the lines of a file.
 
     Raises:
@@ -58,7 +54,7 @@ def parse_prompts(
         raise UsageError("there is nothing to continue", "give PROMPT, --prompt-ids or --prompts")
     if prompt == "-":
         prompt = _read_text(Path("-")).removesuffix("\n")
-    return (parse_prompt(prompt, prompt_ids, stop),)
+    return (parse_prompt(prompt, prompt_ids),)
 
 
 def read_prompts(
@@ -117,14 +113,15 @@ def _name(path: Path) -> str:
     return "stdin" if str(path) == "-" else one_line(str(path), 200)
 
 
-def _check_utf8(what: str, text: str) -> None:
-    """Refuse what the shell passed as bytes that are no text.
+def shell_text(what: str, text: str) -> str:
+    """An argument as the UTF-8 text that it is, in whatever locale Python read it.
 
     Raises:
-        UsageError: naming the first such byte.
+        UsageError: what the shell passed is no text, naming the first such byte.
     """
     try:
-        text.encode("utf-8")
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{what} is not UTF-8 (byte {error.start})", "pass UTF-8 text") from None
     except UnicodeEncodeError as error:
-        at = len(text[: error.start].encode("utf-8"))
-        raise UsageError(f"{what} is not UTF-8 (byte {at})", "pass UTF-8 text") from None
+        raise UsageError(f"{what} is no text (character {error.start})", "pass UTF-8 text") from None

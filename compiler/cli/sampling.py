@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from compiler.cli.options import Command
 from compiler.cli.output import warn
+from compiler.cli.prompt import shell_text
 from compiler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ _IDLE = ("top_k", "top_p", "temperature", "seed")
 """Parameters that mean nothing where no token is drawn."""
 
 
-def _refuse_empty(_context: click.Context, _parameter: click.Parameter, stop: tuple[str, ...]) -> tuple[str, ...]:
+def _stop_texts(_context: click.Context, _parameter: click.Parameter, stop: tuple[str, ...]) -> tuple[str, ...]:
     if "" in stop:
         raise UsageError("--stop is empty", "name a text, or leave the option out")
-    return stop
+    return tuple(shell_text("--stop", text) for text in stop)
 
 
 _OPTIONS = (
@@ -49,7 +50,7 @@ _OPTIONS = (
         "--stop",
         multiple=True,
         metavar="TEXT",
-        callback=_refuse_empty,
+        callback=_stop_texts,
         help="End before this text; may be given several times. Stop tokens of the model end it anyway.",
     ),
 )

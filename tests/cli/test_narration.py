@@ -143,3 +143,26 @@ def test_a_reader_that_went_away_stops_nothing() -> None:
 )
 def test_quantities_carry_their_unit(count: float, unit: str, text: str) -> None:
     assert format_quantity(count, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        (Progress(4, 6.0, 188, 20_188, "instructions", 663.0), "188 of 20,188 instructions, 663/s, 30 s left"),
+        (
+            Progress(1, 6.0, 1_250_000_000, 800_500_000_000, "bytes", 118.2e6),
+            "1.2 GB of 800.5 GB, 118.2 MB/s, 6762 s left",
+        ),
+        (Progress(1, 6.0, 1_250_000_000, 0, "bytes", 118.2e6), "1.2 GB, 118.2 MB/s"),
+    ],
+    ids=["instructions", "bytes", "unknown"],
+)
+def test_a_bar_fits_80_columns_whole(record: Progress, state: str) -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    narrator = BarNarrator(Console(file=stream, force_terminal=True, width=80, no_color=True))
+    narrator(record)
+    narrator.clear()
+    assert f"Phase-{record.phase}" in stream.getvalue()
+    assert state in stream.getvalue()

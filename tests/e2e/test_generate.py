@@ -145,3 +145,14 @@ def test_a_build_that_is_not_there_is_an_artifact_error(compiled: Path, capsys: 
     for command in ("map", "disasm", "verify"):
         assert main([command, MODEL_ID, "--prefix", str(compiled), "--build", "u55c-9x"]) == 6
         assert f"it has: {BUILD}, u55c-3x-float32" in capsys.readouterr().err
+
+
+def test_a_locale_that_is_not_utf8_changes_no_prompt(compiled: Path) -> None:
+    command = [sys.executable, "-m", "compiler", "generate", MODEL_ID, "häh", "--prefix", str(compiled), "--json"]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    runs = [
+        subprocess.run([*command, "--build", BUILD, "--stop", "→"], env=env, capture_output=True, text=True, check=True)
+        for env in (plain, {**os.environ, "PYTHONUTF8": "1"})
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert json.loads(runs[0].stdout)["prompt"] == "häh"
