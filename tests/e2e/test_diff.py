@@ -70,7 +70,7 @@ def test_three_devices_are_timed_apart_from_one(compiled: Path, capsys: pytest.C
 def test_passes_of_a_build_end_in_the_build(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found, pair = _diff(capsys, compiled, THREE)["passes"], _diff(capsys, compiled, THREE, THREE)
     assert [effect["name"] for effect in found] == [
-        "none", "dead-code", "fuse-linear", "fuse-residual-norm", "fuse-softmax", "key-first", "overlap",
+        "none", "dead-code", "fuse-linear", "fuse-residual-norm", "fuse-softmax", "value-first", "overlap",
         "chunk-transmit",
     ]  # fmt: skip
     first, last = found[0], found[-1]

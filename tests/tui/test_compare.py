@@ -196,7 +196,7 @@ async def test_a_program_beside_itself_without_fusion(
 @pytest.mark.parametrize(
     ("change", "passes"),
     [
-        ("without fusion", {"key-first", "chunk-transmit", "overlap"}),
+        ("without fusion", {"value-first", "chunk-transmit", "overlap"}),
         ("without reordering", {"dead-code", "fuse-linear", "fuse-residual-norm", "fuse-softmax"}),
         ("without any pass", set()),
         ("without overlap", {*PASS_NAMES} - {"chunk-transmit", "overlap"}),

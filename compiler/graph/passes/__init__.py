@@ -13,14 +13,14 @@ from compiler.graph.passes.dead_code import DeadCode
 from compiler.graph.passes.fuse_linear import FuseLinear
 from compiler.graph.passes.fuse_residual_norm import FuseResidualNorm
 from compiler.graph.passes.fuse_softmax import FuseSoftmax
-from compiler.graph.passes.key_first import KeyFirst
+from compiler.graph.passes.value_first import ValueFirst
 from compiler.graph.verify import verify_graph
 
-Pass = DeadCode | FuseLinear | FuseResidualNorm | FuseSoftmax | KeyFirst
+Pass = DeadCode | FuseLinear | FuseResidualNorm | FuseSoftmax | ValueFirst
 Watcher = Callable[[Pass, Graph, Graph], None]
 
 FUSION_PASSES: tuple[Pass, ...] = (DeadCode(), FuseLinear(), FuseResidualNorm(), FuseSoftmax())
-REORDER_PASSES: tuple[Pass, ...] = (KeyFirst(),)
+REORDER_PASSES: tuple[Pass, ...] = (ValueFirst(),)
 
 
 def passes_for(fusion: bool, reorder: bool) -> tuple[Pass, ...]:

@@ -1,11 +1,8 @@
-"""Layer reordering: the key first, the query next, the value last.
+"""Layer reordering: the value first, the key next, the query last.
 
-The first product of attention waits for the key, which goes to the cache and
-comes back, and for the query; the product with the value comes behind the
-softmax. So the key's way hides under query and value, the query's under the
-value, and the value's strobe write under the scores. The DFX paper (MICRO 2022,
-arXiv 2209.10797) computes the value first, for there its transposing write is
-what takes longest; here a write is posted, one burst per element.
+The value's strobe write into the cache, a burst per element, hides under what is
+computed behind it (DFX, MICRO 2022, arXiv 2209.10797), and the way of the key to
+the cache and back under the query.
 """
 
 from __future__ import annotations
@@ -15,15 +12,18 @@ from dataclasses import dataclass
 from compiler.graph.ir import Graph, Node
 from compiler.graph.rewrite import readers, with_nodes
 
+_BEFORE = {"write_value": 0.75, "write_key": 0.5}
+"""How far the chain that ends in a write moves before the first reader of its input: the value further."""
+
 
 @dataclass(frozen=True, slots=True)
-class KeyFirst:
-    """The chain that ends in write_key moves before all that reads the same input, that of write_value behind it.
+class ValueFirst:
+    """The chains that end in write_value and write_key move, in this order, before all that reads the same input.
 
     Requires: a legal graph. Ensures: the same nodes, each after its inputs.
     """
 
-    name = "key-first"
+    name = "value-first"
 
     def run(self, graph: Graph) -> Graph:
         """The reordered graph."""
@@ -31,28 +31,16 @@ class KeyFirst:
         order = [float(index) for index in range(len(graph.nodes))]
         chains = _Chains(graph)
         reads = readers(graph)
-        first_scores: dict[int, int] = {}
-        for index, node in enumerate(graph.nodes):
-            if node.op == "scores":
-                first_scores.setdefault(node.integer("layer"), index)
         for node in graph.nodes:
-            if node.op not in ("write_key", "write_value"):
+            if node.op not in _BEFORE:
                 continue
             chain = chains.ending_in(node)
+            first = min(place[id(other)] for other in reads[chain[0].inputs[0]])
             inside = {id(link) for link in chain}
-            inputs = {name for link in chain for name in link.inputs}
-            made = [
-                place[id(writer)]
-                for name in inputs
-                if (writer := chains.writers.get(name)) and id(writer) not in inside
-            ]
-            if node.op == "write_key":
-                at = min(place[id(other)] for other in reads[chain[0].inputs[0]])
-                at = max([at, *(index + 1 for index in made)])
-            else:
-                at = first_scores.get(node.integer("layer"), place[id(node)])
+            writers = (chains.writers.get(name) for link in chain for name in link.inputs)
+            made = max((place[id(each)] + 1 for each in writers if each and id(each) not in inside), default=0)
             for link in chain:
-                order[place[id(link)]] = at - 0.5
+                order[place[id(link)]] = max(first, made) - _BEFORE[node.op]
         ranked = sorted(range(len(order)), key=order.__getitem__)  # stable: chains keep their order
         return with_nodes(graph, [graph.nodes[index] for index in ranked])
 
