@@ -172,6 +172,8 @@ KEYS: tuple[Key, ...] = (
     Key("machine", "D", "delete", "", "Remove the breakpoint under the cursor of their list, else all"),
     Key("machine", "d", "device", "", "Show the next device"),
     Key("machine", "colon", "goto", "", "Look at an LMU address, a region of HBM, or an instruction", ":"),
+    Key("machine", "greater_than_sign", "page(1)", "", "The next page of LMU or HBM", ">"),
+    Key("machine", "less_than_sign", "page(-1)", "", "The page of LMU or HBM before", "<"),
     Key("machine", "tab", "pane", "", "The keyboard to the next pane", "Tab", False),
     Key("machine", "1", "view(1)", "", "View: values that the instruction reads and wrote"),
     Key("machine", "2", "view(2)", "", "View: registers"),

@@ -135,6 +135,24 @@ class MachineCommands(AppScreen):
             self._take_region()
         self.run_worker(self._look(), exclusive=True, group="look")
 
+    def action_page(self, step: int) -> None:
+        """The next or previous page of the memory in sight; from the last row of a head to the next head."""
+        view, machine = self.query_one("#machine-view", MachineView), self._machine
+        rows, width = max(1, view.size.height - 2), max(20, view.size.width - 2)
+        if view.chosen == "lmu" and machine.hello is not None:
+            page = rows * lmu_columns(width)
+            at = self._lmu_at + step * page
+            self._lmu_at = at if 0 <= at < machine.hello.lmu_elements else max(0, min(self._lmu_at, at))
+        elif view.chosen == "hbm" and machine.hbm is not None:
+            name, head, row, col = self._hbm_at
+            count, _, heads = machine.hbm.limits
+            line = min(max(0, head * count + row + step * rows), heads * count - 1)
+            self._hbm_at = (name, *divmod(line, count), col)
+        else:
+            self.say("3 shows the LMU, 4 the HBM: these have pages")
+            return
+        self.run_worker(self._look(), exclusive=True, group="look")
+
     def action_pane(self) -> None:
         """The keyboard to the other pane."""
         self.focus_next(MachineView if isinstance(self.focused, MachineListing) else MachineListing)

@@ -20,7 +20,7 @@ from hyperdex_tui.widgets.token_list import token_line
 VIEWS = ("values", "registers", "lmu", "hbm", "tokens", "breakpoints", "counters")
 """In the order of the keys 1 to 7."""
 
-CELL = 11
+CELL = 13
 """Cells of one value, its mark included."""
 
 
@@ -134,7 +134,7 @@ def _operand(kind: str, operand: Operand) -> list[Line]:
     if operand.values:
         more = " …" if operand.count > len(operand.values) else ""
         lines.append(
-            line(("            " + " ".join(pad_left(_number(each), 10) for each in operand.values) + more, "strong"))
+            line(("            " + " ".join(pad_left(_number(each), 12) for each in operand.values) + more, "strong"))
         )
     return lines
 

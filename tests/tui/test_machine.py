@@ -314,3 +314,24 @@ async def test_a_comparison_that_cannot_be_made_says_why(make_app: MakeApp, buil
     program = 'print(\'{"checks": [{"name": "a", "passed": false, "detail": "\\\\u001b[1mx", "pc": 7}]}\')'
     verdict = await compare_with_transformers([sys.executable, "-c", program])
     assert (verdict.passed, verdict.pc, verdict.text) == (False, 7, "a: \\x1b[1mx")
+
+
+async def test_pages_of_memory(make_app: MakeApp, demo: ModelFolder) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_machine(app, pilot)
+        await type_in(pilot, "n", "The capital of")
+        await press(pilot, "3", "less_than_sign")
+        first = text(app)
+        assert " v[0] " in first
+        await press(pilot, "greater_than_sign")
+        assert " v[0] " not in text(app)
+        await press(pilot, "less_than_sign")
+        assert text(app) == first
+        await type_in(pilot, "colon", "cache.0.key[0,254,0]")
+        await press(pilot, "greater_than_sign")
+        assert "[1," in text(app) and "[0,25" not in text(app)
+        for _ in range(60):
+            await pilot.press("greater_than_sign")
+        await settle(pilot)
+        assert "[1,255,0]" in text(app) and "✗" not in text(app)
