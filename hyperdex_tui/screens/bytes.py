@@ -30,7 +30,7 @@ class BytesScreen(AppScreen):
     def __init__(
         self, folder: Path, memory_map: MemoryMap, region: Region, model_id: str, build: str, address: int = -1
     ) -> None:
-        super().__init__(f"{model_id} › {build} › {region.name}")
+        super().__init__(f"{model_id} › {build} › Bytes")
         self.model_id = model_id
         self.build = build
         self._map = memory_map
@@ -58,9 +58,7 @@ class BytesScreen(AppScreen):
 
     def _go(self, device: int, channel: int, address: int) -> None:
         self.bytes.go(device, channel, address)
-        self.note(
-            f"device {device} of {self._map.num_devices}, channel {channel} of {CHANNELS}, {self._map.dtype.name}"
-        )
+        self.note(f"device {device} of {self._map.num_devices}, channel {channel} of {CHANNELS}")
 
     def on_row_moved(self, event: RowMoved) -> None:
         """Describe the element under the cursor."""

@@ -118,4 +118,4 @@ class ChannelsScreen(AppScreen):
 
     def _show(self, device: int) -> None:
         self.query_one(ChannelList).show(device)
-        self.note(f"device {device} of {self._map.num_devices}; padding holds zeros")
+        self.note(f"device {device} of {self._map.num_devices}, padded with zeros")
