@@ -12,6 +12,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from compiler.workspace import ModelFolder, lock
+from hyperdex_tui.backend.fit import estimate_fit
 from hyperdex_tui.backend.hub_search import HubEntry, search_hub
 from hyperdex_tui.backend.inventory import read_json, read_model
 from hyperdex_tui.backend.words import config_words, weights_of
@@ -22,6 +23,7 @@ from hyperdex_tui.widgets.fit_list import FitList
 from hyperdex_tui.widgets.model_detail import ModelDetail
 from hyperdex_tui.widgets.model_list import HubAnswer, ModelList
 from tests.hub.local_hub import Fault, LocalHub, running
+from tests.tiny import LLAMA
 from tests.tui.builds import BUILD, MODEL
 from tests.tui.conftest import MakeApp
 from tests.tui.screen_text import press, settle, text, until
@@ -250,3 +252,14 @@ def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path: Path) -> None:
     assert weights_of(tmp_path) == (0, "")
     found, complaint = read_json(tmp_path / "config.json")
     assert found == {} and "config.json" in complaint
+
+
+async def test_a_model_of_the_hub_is_estimated_for_as_long_a_text_as_it_has_room_for(
+    prefix: Path, hub: LocalHub
+) -> None:
+    config = {**LLAMA, "max_position_embeddings": 64}
+    hub.add("org/short", {"config.json": json.dumps(config).encode()})
+    plan = await estimate_fit(prefix, "org/short", "u55c", (1, 2))
+    assert not plan.is_problem, plan.note
+    assert plan.tokens == plan.max_length == 64
+    assert all(row.fits and row.ms_per_token for row in plan.rows)
