@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ _PLAIN_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")
 _PLAIN_MODELS = ("llama", "opt")
 _CONFIG_LIMIT_BYTES = 16 << 20
 _LIMIT_BYTES = 256 << 20
+_PANIC = "PanicException"
+"""What a panic of native code arrives as; it is no Exception and its class cannot be imported."""
+
 _READ_SUFFIXES = (".json", ".model", ".txt", ".jinja")
 _ADVICE = "repair it, download the model again, or give the tokens with --prompt-ids"
 _FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -38,15 +43,26 @@ class Tokenizer:
     def __init__(self, ckpt: Path) -> None:
         if not has_tokenizer(ckpt):
             raise UsageError(f"{ckpt} holds no tokenizer ({', '.join(_FILES)})", "give the tokens with --prompt-ids")
+        self._ckpt = ckpt
         self._engine = _load(ckpt)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt, special tokens as the model wants them."""
-        return [int(token) for token in self._engine(text)["input_ids"]]
+        """Token ids of a prompt, special tokens as the model wants them.
+
+        Raises:
+            CheckpointError: the tokenizer is at odds with itself.
+        """
+        with _explained(self._ckpt):
+            return [int(token) for token in self._engine(text)["input_ids"]]
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of token ids, special tokens left out."""
-        return str(self._engine.decode(list(token_ids), skip_special_tokens=True))
+        """Text of token ids, special tokens left out.
+
+        Raises:
+            CheckpointError: the tokenizer is at odds with itself.
+        """
+        with _explained(self._ckpt):
+            return str(self._engine.decode(list(token_ids), skip_special_tokens=True))
 
 
 def has_tokenizer(ckpt: Path) -> bool:
@@ -74,14 +90,41 @@ def _load(ckpt: Path) -> Any:
         from transformers.utils import logging
 
         logging.set_verbosity_error()
-        try:
+        with _explained(ckpt):
             kind = _tokenizer_class(ckpt)
             return kind.from_pretrained(str(ckpt), local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # whatever a damaged file makes of it
-            raise CheckpointError(
-                f"{ckpt}: the tokenizer, or the config.json it goes by, cannot be read ({_reason(error)})",
-                _ADVICE,
-            ) from None
+
+
+@contextmanager
+def _explained(ckpt: Path) -> Iterator[None]:
+    """Turn whatever the library makes of a damaged file into one line, and keep its own account of it from stderr.
+
+    Raises:
+        CheckpointError: the block failed.
+    """
+    try:
+        with _quiet():
+            yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
+        raise CheckpointError(
+            f"{ckpt}: the tokenizer, or the config.json it goes by, cannot be read ({_reason(error)})", _ADVICE
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what native code writes to stderr, a backtrace when it panics, from the terminal."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _reason(error: BaseException) -> str:

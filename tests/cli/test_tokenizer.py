@@ -50,6 +50,25 @@ def test_a_damaged_tokenizer_is_one_printable_line(content: bytes, tmp_path: Pat
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+        {"pre_tokenizer": None, "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "zz"}},
+    ],
+    ids=["a panic", "an error in use"],
+)
+def test_a_tokenizer_at_odds_with_itself_is_one_line(
+    change: dict[str, object], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = _configured(tmp_path, tokenizer_class="PreTrainedTokenizerFast") / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        Tokenizer(tmp_path).encode("to be")
+    assert str(caught.value).isprintable()
+    assert capfd.readouterr().err == ""
+
+
 def test_code_in_the_folder_is_never_run(tmp_path: Path) -> None:
     _configured(tmp_path)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass T: pass\n", encoding="utf-8")
