@@ -13,7 +13,7 @@ from compiler.mapping.plan import Mapping
 from compiler.program.allocate import Placement, place_buffers, resolve
 from compiler.program.blocks import Blocks, take_apart
 from compiler.program.lower import lower
-from compiler.program.schedule import Overlap, reordered
+from compiler.program.schedule import Overlap
 from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
 
@@ -91,7 +91,7 @@ def order(
     """
     while overlap is not None and overlap.window > 1:
         try:
-            virtual = reordered(blocks.program, overlap.order(blocks, rules))
+            virtual = overlap.run(blocks, rules)
             return virtual, place_buffers(virtual, lmu_elements), overlap
         except CapacityError:
             overlap = replace(overlap, window=overlap.window // 2)

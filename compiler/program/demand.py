@@ -81,14 +81,17 @@ class Kinds:
             before: what they cost by the same rules at another length; only what grows is asked for again.
         """
         works = list(before)
-        for kind, (spec, given) in enumerate(self._examples):
-            if kind < len(before) and not any(map(given.get, BY_LENGTH)):
-                continue
-            work = rules.work(spec, lambda name, given=given: given.get(name, 0), tokens)  # type: ignore[misc]
-            if spec.unit is Unit.SMA:
-                work = work._replace(cycles=rules.stream_cycles(work.stream_bytes))
-            works[kind : kind + 1] = [work]
+        for kind, (_, given) in enumerate(self._examples):
+            if kind >= len(before):
+                works.append(self._work(kind, rules, tokens))
+            elif any(map(given.get, BY_LENGTH)):
+                works[kind] = self._work(kind, rules, tokens)
         return works
+
+    def _work(self, kind: int, rules: Rules, tokens: int) -> Work:
+        spec, given = self._examples[kind]
+        work = rules.work(spec, lambda name: given.get(name, 0), tokens)
+        return work._replace(cycles=rules.stream_cycles(work.stream_bytes)) if spec.unit is Unit.SMA else work
 
 
 @dataclass(slots=True)

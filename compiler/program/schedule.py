@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from compiler.program.blocks import Block, Blocks, take_apart
+from compiler.program.blocks import Block, Blocks
 from compiler.program.predict import Prediction
 from compiler.program.virtual import VirtualProgram
 from compiler.target.timing import Rules
@@ -41,10 +41,9 @@ class Overlap:
     def __str__(self) -> str:
         return f"{self.name} window={self.window}"
 
-    def run(self, program: VirtualProgram, rules: Rules) -> VirtualProgram:
+    def run(self, blocks: Blocks, rules: Rules) -> VirtualProgram:
         """The reordered program."""
-        blocks = take_apart(program)
-        return reordered(program, self.order(blocks, rules))
+        return reordered(blocks.program, self.order(blocks, rules))
 
     def order(self, blocks: Blocks, rules: Rules) -> list[int]:
         """For each place of the program the number of the instruction that comes there."""

@@ -114,7 +114,7 @@ def test_an_order_costs_what_the_program_in_that_order_takes(name: str) -> None:
     costs = cost_model(plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, 20)
     for chunks in (AT_ONCE, Chunks(((plan.graph.shapes[plan.graph.nodes[-1].inputs[0]].size, 2),), heads=2)):
         for overlap in (Overlap(4, 20), Overlap(24, 20)):
-            program = overlap.run(costs.programs.with_chunks(chunks).program, plan.rules)
+            program = overlap.run(costs.programs.with_chunks(chunks), plan.rules)
             taken = predict_token(program.instructions, program.labels, plan.rules, 19).cycles
             assert costs.cycles(chunks, overlap) == taken
 
