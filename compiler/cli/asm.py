@@ -19,7 +19,9 @@ from compiler.errors import AssemblyError, UsageError
     ),
 )
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("-o", "--output", type=OutputFile(), metavar="FILE", help="Where to write.  [default: stdout]")
+@click.option(
+    "-o", "--output", type=OutputFile(), metavar="FILE", help="File to write the program to.  [default: stdout]"
+)
 def command(file: Path, output: Path | None) -> None:
     """Assemble FILE ("-": stdin) to a program: header and 32-byte instruction words."""
     from compiler.header import Payload, write_header

@@ -49,7 +49,10 @@ class Finding:
 @prefix_option
 @json_option("One JSON object.")
 def command(prefix: Path | None, as_json: bool) -> None:
-    """Look at this machine: versions, free space, prefix, LPU cards, hub. Exit code 2 when something will not work."""
+    """Look at this machine: versions, emulator, prefix, free space, models, LPU cards, hub.
+
+    Nothing is written and the hub is not asked. Exit code 2 when something will not work.
+    """
     found = examine(prefix)
     if as_json:
         answer({"findings": [asdict(finding) for finding in found]})
