@@ -1,7 +1,9 @@
 """Decoding on the emulator against transformers' `generate`: the same checkpoint, the same dtype, in turn.
 
 The shapes of OPT-1.3B and Llama-3.2-1B with made-up weights, and the bundled demo model. Both sides
-run in their own process with THREADS threads; the prompt is given as ids.
+run in their own process with THREADS threads; the prompt is given as ids. transformers runs greedy
+`generate` with its default attention (sdpa) and cache, in inference mode, without its tokenizer; a first
+run warms either side up, and is what "process start" is measured to.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, Phase, find, given, reject, settings
 from hypothesis import strategies as st
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from compiler.emulator.binding import _KNOWN
+from compiler.emulator.binding import _KNOWN, PART_ELEMENTS
 from compiler.emulator.bound import BoundPlan
 from compiler.emulator.kernel import Kernel, default_kernel
 from compiler.emulator.machine import Machine
@@ -188,6 +189,33 @@ def test_a_tape_ends_like_single_steps(new_bench: Any, dtype: DType, data: Any) 
     build = bench.build(Programs(bench, rng).draw(data.draw))
     initial = bench.rounded(rng.standard_normal(LMU) * data.draw(st.sampled_from((1.0, 30.0, 3e4))))
     stepped = outcome(build, initial, False, default_kernel())
+    for kernel in (default_kernel(), *other_kernels()):
+        assert differing(stepped, outcome(build, initial, True, kernel)) == []
+
+
+@pytest.mark.parametrize("head_dim", [32, 48])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_long_result_in_parts_is_that_of_a_step(new_bench: Any, dtype: DType, head_dim: int) -> None:
+    rows = 3360
+    assert rows > math.lcm(PART_ELEMENTS, head_dim)
+    rng = np.random.default_rng(head_dim)
+    bench = new_bench(dtype)
+    bench.tables = (TABLE,)
+    w = bench.matrix("w", rng.standard_normal((rows, 16)).astype(np.float32)).begin
+    b = bench.matrix("b", rng.standard_normal((rows, 1)).astype(np.float32), "bias").begin
+    rope = f"rope=v[16], head_dim={head_dim}, rotary_dim=8, style=1"
+    lines = (
+        f"rd.param s1, h[{w:#x}], {rows}, 16, 16",
+        f"rd.param s9, h[{b:#x}], {rows}, 1, 1",
+        f"mm v[64], v[0], s1, {rows}, 16, bias=s9, act=t1, {rope}",
+        f"vadd v[64], v[64], v[64], {rows}",
+        "hlt",
+        "",
+    )
+    build = bench.build("\n".join(lines))
+    initial = bench.rounded(rng.standard_normal(64))
+    stepped = outcome(build, initial, False, default_kernel())
+    assert stepped["fault"] == ""
     for kernel in (default_kernel(), *other_kernels()):
         assert differing(stepped, outcome(build, initial, True, kernel)) == []
 
