@@ -23,6 +23,9 @@ VIEWS = ("values", "registers", "lmu", "hbm", "tokens", "breakpoints", "counters
 CELL = 13
 """Cells of one value, its mark included."""
 
+_INDENT = 11
+"""Cells before the values of an operand."""
+
 
 class MachineView(RowList):
     """One of VIEWS.
@@ -118,7 +121,8 @@ def _number(value: float) -> str:
     return f"{value:.5g}"
 
 
-def _operand(kind: str, operand: Operand) -> list[Line]:
+def _operand(kind: str, operand: Operand, width: int) -> list[Line]:
+    """What an operand holds, and as many of its values as fit one row."""
     head: list[Span] = [(f"{kind} ", "dim"), (pad(operand.name, 11), "text"), (operand.where, "accent")]
     if operand.where.startswith(("r", "io[")):
         return [(*head, *((f" = {value:.0f}", "strong") for value in operand.values))]
@@ -132,10 +136,10 @@ def _operand(kind: str, operand: Operand) -> list[Line]:
         head.append((f"  {operand.count:,} values", "dim"))
     lines: list[Line] = [tuple(head)]
     if operand.values:
-        more = " …" if operand.count > len(operand.values) else ""
-        lines.append(
-            line(("            " + " ".join(pad_left(_number(each), 12) for each in operand.values) + more, "strong"))
-        )
+        shown = operand.values[: max(1, (width - _INDENT - 2) // CELL)]
+        more = " …" if operand.count > len(shown) else ""
+        texts = "".join(pad_left(_number(each), CELL) for each in shown)
+        lines.append(line((" " * _INDENT + texts + more, "strong")))
     return lines
 
 
@@ -143,8 +147,8 @@ def _values(machine: Machine, width: int) -> list[Line]:
     stopped = machine.stopped
     if stopped is None or not stopped.prompt_tokens:
         return []
-    lines = [each for operand in stopped.outputs for each in _operand("wrote", operand)]
-    lines += [each for operand in stopped.inputs for each in _operand("reads", operand)]
+    lines = [each for operand in stopped.outputs for each in _operand("wrote", operand, width)]
+    lines += [each for operand in stopped.inputs for each in _operand("reads", operand, width)]
     for index in stopped.changed_registers:
         lines.append(line(("* ", "warn"), (f"r{index} = {stopped.registers[index]}", "text")))
     if stopped.lmu_changed_count:
