@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ GROUPS = {
     "any pass": "as the graph is lowered",
 }
 """Passes that are left out together, and what is left."""
+
+_NAME = re.compile(r"[a-z0-9-]{1,40}")
+"""What a pass may be called; a manifest may say anything."""
 
 EVERY_PASS = "every pass"
 
@@ -41,7 +45,7 @@ def rivals_of(folder: Path, passes: Sequence[str]) -> tuple[Rival, ...]:
     found += [
         Rival(f"without {name}", f"this build, {what}", change=f"without {name}") for name, what in GROUPS.items()
     ]
-    names = [text.partition(" ")[0] for text in passes]
+    names = [name for name in (text.partition(" ")[0] for text in passes) if _NAME.fullmatch(name)]
     found += [Rival(f"without {name}", "this build without that pass", change=f"without {name}") for name in names]
     found.append(Rival(f"with {EVERY_PASS}", "as a compile makes it by default", change=f"with {EVERY_PASS}"))
     return (*found, Rival("another folder …", "type an instruction folder, of any prefix"))

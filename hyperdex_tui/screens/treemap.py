@@ -17,6 +17,7 @@ from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenInstructions, RowChosen, RowMoved
 from hyperdex_tui.screens.base import AppScreen
 from hyperdex_tui.screens.bytes import BytesScreen
+from hyperdex_tui.tabular import Tabular
 from hyperdex_tui.widgets.painted import Line, Pane, line
 from hyperdex_tui.widgets.treemap import Treemap
 
@@ -50,6 +51,11 @@ class TreemapScreen(AppScreen):
     def boxes(self) -> Treemap:
         """The boxes."""
         return self.query_one(Treemap)
+
+    @property
+    def table(self) -> Tabular | None:
+        """The boxes, for copying and export."""
+        return self.boxes
 
     def on_mount(self) -> None:
         """Show the device once the boxes know their size."""

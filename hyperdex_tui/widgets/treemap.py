@@ -11,6 +11,7 @@ from hyperdex_tui.backend.memory import OUTSIDE, letter_of
 from hyperdex_tui.backend.treemap import TILE_CELLS, Box, Part, Tiles, box_at, lay_out, look_of, neighbour
 from hyperdex_tui.formatting import pad
 from hyperdex_tui.messages import RowChosen, RowMoved
+from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.memory_bar import role_of
 from hyperdex_tui.widgets.painted import Painted, Span
 
@@ -60,6 +61,25 @@ class Treemap(Painted, can_focus=True):
         """By kind or by layer."""
         self.by_layer = by_layer
         self.refresh()
+
+    # as a table, for copying and export
+
+    table_name = "treemap"
+    marked = range(0)
+
+    def columns(self) -> tuple[str, ...]:
+        """What a box stands for."""
+        return ("part", "device_bytes", "share", "kind", "layer")
+
+    def row_count(self) -> int:
+        """Boxes."""
+        return len(self._parts)
+
+    def cells(self, index: int) -> tuple[Cell, ...]:
+        """One box."""
+        part, whole = self._parts[index], sum(each.bytes for each in self._parts)
+        layer = part.layer if part.layer >= 0 else None
+        return part.title, part.bytes, part.bytes / whole, part.kind or None, layer
 
     def _go(self, index: int) -> None:
         if 0 <= index < len(self._boxes) and index != self.cursor:

@@ -22,6 +22,7 @@ from hyperdex_tui.backend.comparison import common_places, pairs_from, side_by_s
 from hyperdex_tui.backend.inspection.compare import Operation, align, timed_operations
 from hyperdex_tui.backend.inspection.variant import changed_options
 from hyperdex_tui.backend.program import open_program
+from hyperdex_tui.backend.variants import rivals_of
 from hyperdex_tui.screens.compare import CompareScreen
 from hyperdex_tui.screens.rivals import RivalList
 from tests.tui.builds import BUILD, make_program
@@ -207,3 +208,10 @@ def test_a_change_leaves_the_passes_it_names_out(change: str, passes: set[str]) 
     options = changed_options(CompileOptions(), change)
     later = (options.overlap(256), options.chunk_transmit())
     assert {step.name for step in (*options.passes(), *filter(None, later))} == passes
+
+
+def test_a_manifest_offers_no_pass_that_is_no_name(tmp_path: Path) -> None:
+    passes = ("overlap", "chunk-transmit 2 4", "../../evil", "a/b", "\x1b[31m", "")
+    changes = {rival.change for rival in rivals_of(tmp_path, passes)}
+    assert {"without overlap", "without chunk-transmit"} <= changes
+    assert all(change.replace(" ", "-").replace("-", "").isalnum() for change in changes if change)

@@ -104,7 +104,11 @@ async def test_from_the_device_to_the_bytes_and_out_again(
         screen = app.screen
         assert isinstance(screen, TreemapScreen)
         assert "▶ layer 0" in text(app) and text(app) == text_snapshot(name="device")
-        await press(pilot, "C")
+        shares = [screen.boxes.cells(row)[2] for row in range(screen.boxes.row_count())]
+        assert sum(share for share in shares if isinstance(share, float)) == pytest.approx(1.0)
+        await press(pilot, "Y")
+        assert "device bytes" in text(app) and "77824" in text(app)
+        await press(pilot, "escape", "C")
         assert "1 layer 1" in text(app)
         await press(pilot, "C", "enter")
         assert "▶ l0.q" in text(app) and text(app) == text_snapshot(name="layer")
