@@ -50,7 +50,7 @@ class Watch:
             path = os.path.join(os.path.realpath(parent), name)  # noqa: PTH118
             if not (arguments[2] or 0) & os.O_NOFOLLOW:
                 path = os.path.realpath(path)
-            inside = path.startswith(self._inside) or path in self._parents
+            inside = path.startswith(self._inside) or path in self._parents or path == os.devnull
             reads_ours = path.startswith(self._allowed) and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
             if not inside and not reads_ours:
                 self.found.append(f"open {path}")
