@@ -173,8 +173,7 @@ def recover(final: Path, *, in_prefix: bool = True) -> None:
             else:
                 (parent / old).rename(final)
         for temporary in (entry for entry in present if entry.startswith(f".{name}.tmp-")):
-            if _is_abandoned(parent / temporary):
-                _remove(parent / temporary)
+            _remove_abandoned(parent / temporary)
 
 
 def recover_folder(parent: Path) -> None:
@@ -245,19 +244,27 @@ def _hold(descriptor: int) -> bool:
     return True
 
 
-def _is_abandoned(path: Path) -> bool:
+def _remove_abandoned(path: Path) -> None:
+    """Remove new content that nobody is writing. Locked until it is gone: its name may have been made this moment."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
+        return
+    try:
+        if _is_free(descriptor):
+            _remove(path)
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    """Take the lock of what may be work in progress; where there are no locks, its age decides."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return time.time() - path.stat().st_mtime > _UNLOCKABLE_AGE_S
-    finally:
-        os.close(descriptor)
+        return time.time() - os.fstat(descriptor).st_mtime > _UNLOCKABLE_AGE_S
     return True
 
 

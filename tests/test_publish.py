@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_recovery_leaves_work_in_progress_alone(tmp_path: Path) -> None:
         assert folder.is_dir()
         publish_file(tmp_path / "file", lambda file: recover(tmp_path / "file"))
     assert names(tmp_path) == ["build", "file"]
+
+
+def test_many_may_publish_the_same_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def publish(number: int) -> None:
+        publish_file(path, lambda file: file.write(b"%03d" % number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(publish, range(400)))
+    assert names(tmp_path) == ["file"]
+    assert len(path.read_bytes()) == 3
 
 
 def test_recovery_leaves_other_names_alone(tmp_path: Path) -> None:
