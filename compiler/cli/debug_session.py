@@ -298,6 +298,8 @@ class DebugSession:
         self._check_position(position)
         if not path.strip():
             raise UsageError("the name of the trace is empty", "name a file")
+        if "\0" in path:
+            raise UsageError(f"{path[:200]!r} names no file: it holds a null byte")
         try:
             file = Path(path).expanduser()
             has_folder = file.parent.is_dir()

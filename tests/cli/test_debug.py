@@ -125,6 +125,7 @@ WRONG: tuple[Mapping[str, Any], ...] = (
     {"do": "timeline", "position": 10**6},
     {"do": "trace", "path": "/nowhere/at/all.json"},
     {"do": "trace", "path": ""},
+    {"do": "trace", "path": "a\0b"},
 )
 
 
