@@ -7,6 +7,7 @@ interrupted download got is used by the next one, and only for the same content.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
@@ -103,8 +104,10 @@ def _open_part(path: Path) -> FileIO:
     Raises:
         OSError: it cannot be made.
     """
-    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
-        path.unlink()
+    if os.path.lexists(path):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            path.unlink()
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     return FileIO(os.open(path, flags, 0o666), "a+")
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,12 +193,15 @@ def test_importing_the_hub_is_lean() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_a_part_is_not_written_through_a_link(hub: LocalHub, folder: ModelFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to], ids=["symbolic", "hard"])
+def test_a_part_is_not_written_through_a_link(
+    link: Callable[[Path, Path], None], hub: LocalHub, folder: ModelFolder, tmp_path: Path
+) -> None:
     precious = tmp_path / "precious"
     precious.write_bytes(b"x" * 100_000)
     folder.ckpt.mkdir(parents=True)
     identity = hashlib.sha256(WHOLE[WEIGHTS]).hexdigest()
-    (folder.ckpt / f".{WEIGHTS}.{identity[:16]}.part").symlink_to(precious)
+    link(folder.ckpt / f".{WEIGHTS}.{identity[:16]}.part", precious)
     get(folder)
     assert precious.read_bytes() == b"x" * 100_000
     assert (folder.ckpt / WEIGHTS).read_bytes() == WHOLE[WEIGHTS] and not (folder.ckpt / WEIGHTS).is_symlink()
