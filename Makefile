@@ -4,7 +4,7 @@
 #   test         run the test suite
 #   quick        run the everyday subset of it
 #   check        formatting, lint, types, import contracts, tests
-#   torture      inject every kind of fault, print what came of it (10 minutes on two idle cores)
+#   torture      inject every kind of fault, print what came of it (15 minutes on two idle cores)
 #   bench        measure time and memory, write docs/performance.md (ARGS="timing": its rows alone)
 #   screenshots  redraw screenshots/
 #   tour         walk through every screen in tmux, at 80x24 and 200x50
