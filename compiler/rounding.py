@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler.dtypes import BFLOAT16, FLOAT32, DType
+from compiler.dtypes import BFLOAT16, FLOAT32, FLOAT64, DType
 
 Stored: TypeAlias = npt.NDArray[Any]
 """An array of a `storage` type."""
@@ -68,11 +68,16 @@ def cast(array: Stored, from_dtype: DType, to_dtype: DType, *, clamp: bool = Fal
         to_dtype: wanted.
         clamp: a magnitude too large becomes the largest finite one, not infinite.
 
+    Raises:
+        ValueError: float64 to less than float32, which would round twice on its way through float32.
+
     Returns:
         A new contiguous array of the same shape, or `array` itself when the dtypes are equal.
     """
     if from_dtype == to_dtype:
         return array
+    if from_dtype == FLOAT64 and to_dtype != FLOAT32:
+        raise ValueError(f"{from_dtype} to {to_dtype} would round twice: cast to {FLOAT32} first, if that is wanted")
     result = np.empty(array.shape, storage(to_dtype))
     source, target = np.ravel(array), result.reshape(-1)
     for begin in range(0, source.size, _BLOCK_ELEMENTS):

@@ -92,3 +92,10 @@ def test_float16_overflows_from_65520_on() -> None:
     assert not overflows(65520.0, BFLOAT16)
     assert overflows(FLOAT32.max_finite, BFLOAT16)
     assert not overflows(FLOAT32.max_finite, FLOAT32)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16], ids=str)
+@pytest.mark.parametrize("clamp", [False, True])
+def test_what_would_round_twice_is_refused(dtype: DType, clamp: bool) -> None:
+    with pytest.raises(ValueError, match=r"float64 to .*float16 would round twice"):
+        cast(np.array([1 + 2**-11 + 2**-40]), FLOAT64, dtype, clamp=clamp)

@@ -23,7 +23,6 @@ POINTS = 60
 RANDOM_TIMES = 40
 SHARDS = 3
 TOKENIZER_BYTES = 5_000_000
-RECORD = "hyperdex_download.json"
 PROMISE = "nothing that is not whole is used; the next download gives the hub's bytes and no leftovers"
 FAULTS = (("kill", False), ("tear", False), ("EIO", False), ("ENOSPC", True), ("EDQUOT", False))
 

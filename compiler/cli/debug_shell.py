@@ -197,7 +197,7 @@ def _stepper(granularity: str) -> Callable[[DebugShell, list[str]], Iterable[str
 
 def _break(shell: DebugShell, words: list[str]) -> Iterable[str]:
     if words:
-        kind, value = ("pc", words[0]) if words[0].removeprefix("@").isdigit() else (words[0], " ".join(words[1:]))
+        kind, value = ("pc", words[0]) if words[0].removeprefix("@").isdecimal() else (words[0], " ".join(words[1:]))
         shell.session.add_breakpoint(kind, value)
     found = [breakpoint_line(each) for each in shell.session.debugger.breakpoints]
     return found or ["no breakpoints; break pc N, opcode NAME, layer L, tensor TEXT, nan, inf"]

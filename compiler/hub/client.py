@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import logging
 import os
+import re
 import ssl
 import time
 import urllib.error
@@ -20,13 +21,24 @@ from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 from compiler.errors import HubError, UsageError
-from compiler.hub.refusals import Request, Transient, explain_client, explain_network, explain_status, give_up
+from compiler.hub.refusals import (
+    Request,
+    Transient,
+    explain_client,
+    explain_network,
+    explain_status,
+    give_up,
+    malformed,
+)
 from compiler.sanitize import one_line
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 PIECE_BYTES = 1 << 20
 
 _TRUE = frozenset({"1", "on", "yes", "true"})
+_HOST = re.compile(
+    r"(?=.{1,253}$)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+", re.ASCII
+)
 _CLIENT_LOGGER = "huggingface_hub.utils._http"
 
 T = TypeVar("T")
@@ -38,6 +50,7 @@ class Patience:
 
     Attributes:
         attempts: failures in a row before giving up.
+        attempts_absent: the same while nobody has answered yet and there is nobody to wait for.
         first_wait_s: pause after the first failure; doubles each time.
         longest_wait_s: upper limit of that pause.
         longest_asked_s: longest pause the hub may ask for; above it we give up.
@@ -45,6 +58,7 @@ class Patience:
     """
 
     attempts: int = 5
+    attempts_absent: int = 2
     first_wait_s: float = 1.0
     longest_wait_s: float = 16.0
     longest_asked_s: float = 300.0
@@ -112,14 +126,16 @@ class Client:
         Raises:
             HubError: it failed too often in a row, or the hub asks for too long a pause.
         """
-        failures = 0
+        failures, answered = 0, False
         while True:
             try:
                 return ask()
             except Transient as trouble:
                 failures = 1 if trouble.progressed else failures + 1
+                answered |= not trouble.absent
+                attempts = self.patience.attempts if answered else self.patience.attempts_absent
                 wait_s = min(self.patience.first_wait_s * 2 ** (failures - 1), self.patience.longest_wait_s)
-                if failures >= self.patience.attempts or trouble.wait_s > self.patience.longest_asked_s:
+                if failures >= attempts or trouble.wait_s > self.patience.longest_asked_s:
                     raise give_up(trouble, request) from None
                 wait_s = max(wait_s, trouble.wait_s)
                 reason = str(trouble)
@@ -153,6 +169,8 @@ class Client:
             raise explain_status(error.code, code, retry_after, request) from None
         except (OSError, http.client.HTTPException) as error:
             raise explain_network(error, request) from None
+        except ValueError:  # redirected to what is no address
+            raise malformed(request) from None
         with response:
             yield response
 
@@ -164,14 +182,30 @@ def connect(token: str | None, patience: Patience, on_message: Callable[[str], N
         UsageError: the endpoint is not an http address, or the token not a token.
     """
     endpoint = (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(endpoint):
         raise UsageError("HF_ENDPOINT is not an http or https address", f"unset it to use {DEFAULT_ENDPOINT}")
     chosen = (token if token is not None else _stored_token()).strip()
     if not chosen.isascii() or not chosen.isprintable() or " " in chosen:
         raise UsageError("the hub token contains characters a token cannot have", "copy it again")
     opener = urllib.request.build_opener(_Redirects(), _Https())
     return Client(endpoint, chosen, patience, on_message, opener)
+
+
+def _is_address(endpoint: str) -> bool:
+    """Whether requests can be built from a text: a scheme, a host, perhaps a port and a path, nothing else."""
+    if not endpoint.isascii() or not endpoint.isprintable() or any(sign in endpoint for sign in ' "<>\\^`{|}'):
+        return False  # before it is taken apart, which drops some of these unseen
+    return _names_host(endpoint) and not {"?", "#"} & set(endpoint)
+
+
+def _names_host(url: str) -> bool:
+    """Whether a url is of http or https, and its host and port can be those of a machine."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # brackets, or a port that is none
+        return False
+    return parts.scheme in ("http", "https") and port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
 
 
 def is_offline(asked: bool) -> bool:
@@ -214,12 +248,21 @@ class _Https(urllib.request.HTTPSHandler):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to http and https only, never from https to http; the token stays at its origin."""
 
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # brackets: not even taken apart
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_302
+
     def http_error_308(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         return self.http_error_302(req, fp, 307, msg, headers)
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
+        if not _names_host(newurl) or (old.scheme, new.scheme) == ("https", "http"):
             fp.close()
             raise HubError(f"{old.hostname} redirects to an address that is not safe", "check HF_ENDPOINT")
         followed = super().redirect_request(req, fp, code, msg, headers, newurl)

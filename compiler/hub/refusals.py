@@ -6,11 +6,13 @@ the hub sent is never part of it, nor is the token.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 
 from compiler.errors import HubError, HyperDexError, UsageError
 
+_ABSENT = (ConnectionRefusedError, socket.gaierror)
 _LOGIN = "set HF_TOKEN or run `hf auth login`"
 
 
@@ -43,13 +45,23 @@ class Transient(Exception):
         wait_s: seconds the hub asked to wait, 0 when it did not say.
         progressed: whether this attempt moved the work on.
         unreachable: no answer came at all, as opposed to a refusal.
+        absent: there is nobody to wait for: no such name, or the connection was refused.
     """
 
-    def __init__(self, reason: str, *, wait_s: float = 0.0, progressed: bool = False, unreachable: bool = True) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        wait_s: float = 0.0,
+        progressed: bool = False,
+        unreachable: bool = True,
+        absent: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
         self.progressed = progressed
         self.unreachable = unreachable
+        self.absent = absent
 
 
 class Unreachable(HubError):
@@ -121,7 +133,8 @@ def explain_network(error: BaseException, request: Request) -> HyperDexError | T
     if any(isinstance(link, TimeoutError) or "Timeout" in type(link).__name__ for link in chain):
         return Transient("no answer in time")
     said = [link.strerror for link in chain if isinstance(link, OSError) and link.strerror]
-    return Transient(str(said[-1]) if said else type(error).__name__)
+    absent = any(isinstance(link, _ABSENT) for link in chain)
+    return Transient(str(said[-1]) if said else type(error).__name__, absent=absent)
 
 
 def malformed(request: Request) -> HubError:

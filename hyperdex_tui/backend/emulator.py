@@ -27,6 +27,9 @@ STOP_S = 3.0
 """What a child may take to stop a run, or to end, before it is killed."""
 
 _LONG_LINE = 1 << 16
+_ID_DIGITS = 64
+"""Longer than any token id, short enough to be named in a complaint."""
+
 _BEFORE_END = (Token, Progress, Finished)
 
 
@@ -223,8 +226,12 @@ def _manner(code: int) -> str:
 def prompt_request(hello: Hello | None, text: str) -> dict[str, object]:
     """A prompt as arguments of `start`: text, or token ids where the model has no tokenizer."""
     parts = text.replace(",", " ").split()
-    if hello is not None and not hello.has_tokenizer and all(part.isdecimal() for part in parts):
-        return {"prompt_ids": [int(part[:12]) for part in parts]}
+    if (
+        hello is not None
+        and not hello.has_tokenizer
+        and all(part.isdecimal() and len(part) <= _ID_DIGITS for part in parts)
+    ):
+        return {"prompt_ids": [int(part) for part in parts]}
     return {"prompt": text}
 
 

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 
 from compiler.cards import LPU_VENDOR
 from compiler.errors import HyperDexError
+from compiler.memory_map import MAX_DEVICES
 from compiler.quantity import bytes_text, change_text, counted
 from compiler.target import TARGET_NAMES, load_target
 from compiler.target.topology import TOPOLOGIES
@@ -49,12 +50,19 @@ _DTYPE_HINTS = {
 
 def _device_hint(cards: int) -> str:
     found = f"; {counted(cards, 'card')} here ({LPU_VENDOR:04x})" if cards else ""
-    return f"← → or type 1-64{found}"
+    return f"← → or type 1-{MAX_DEVICES}{found}"
 
 
 def _fields(spec: JobSpec, cards: int) -> tuple[Field, ...]:
     return (
-        Field("num_devices", "Devices", tuple(range(1, 65)), spec.num_devices, 64, lambda n: _device_hint(cards)),
+        Field(
+            "num_devices",
+            "Devices",
+            tuple(range(1, MAX_DEVICES + 1)),
+            spec.num_devices,
+            MAX_DEVICES,
+            lambda n: _device_hint(cards),
+        ),
         Field("target", "Target", TARGET_NAMES, spec.target, hint=_target_hint),
         Field("dtype", "Data type", tuple(_DTYPE_HINTS), spec.dtype, hint=lambda name: _DTYPE_HINTS[name]),
         Field(

@@ -90,7 +90,7 @@ class GenerateScreen(AppScreen):
         if not prompt:
             self.say("type a prompt first", "warning")
             return
-        if not count.isdecimal() or not 1 <= int(count[:8]) <= 1_000_000:
+        if not count.isdecimal() or len(count) > 7 or not 1 <= int(count) <= 1_000_000:
             self.say(f"tokens: {count!r} is not a number from 1 to 1,000,000", "error")
             return
         try:

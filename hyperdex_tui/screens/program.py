@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hyperdex_tui.backend.inspector import Inspector
@@ -45,6 +47,7 @@ class ProgramScreen(AppScreen):
         self._search = ""
         self._matches: array[int] = array("i")
         self._working = ""
+        self._work_number = 0
         self._times: array[float] = array("d")
         self._edges: dict[str, list[int]] = {}
         self._jumps: list[int] = []
@@ -57,11 +60,6 @@ class ProgramScreen(AppScreen):
     def rows(self) -> InstructionList:
         """The list."""
         return self.query_one(InstructionList)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing more appears by itself."""
-        return self._rest is None and not self._looking and not self._working
 
     def _show(self, pc: int) -> None:
         if self._listing is not None:
@@ -113,11 +111,27 @@ class ProgramScreen(AppScreen):
         self._listing.show_matches(matches)
         self._show(pc)
 
-    def _work(self, title: str) -> None:
-        """Say what runs; "" when nothing does any more."""
-        self._working = title
-        if self.is_there:
-            self._count_rows()
+    @contextmanager
+    def _at_work(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Say what runs until the block ends, or until newer work says what it is.
+
+        Yields:
+            what changes the title.
+        """
+        self._work_number += 1
+        number = self._work_number
+
+        def say(title: str) -> None:
+            if number == self._work_number:
+                self._working = title
+                if self.is_there:
+                    self._count_rows()
+
+        say(title)
+        try:
+            yield say
+        finally:
+            say("")
 
     def _jump(self, pc: int) -> None:
         """Go to an instruction; `jump_back` returns."""

@@ -87,16 +87,14 @@ class ProgramRelations(ProgramScreen):
         """Ask for the cycles of a token and show their columns."""
         if self._inspector is None:
             return
-        self._work(f"timing the token at {position}")
         try:
-            _, content = await self._inspector.ask({"do": "cycles", "position": position})
+            with self._at_work(f"timing the token at {position}"):
+                _, content = await self._inspector.ask({"do": "cycles", "position": position})
         except Interrupted:
             return
         except InspectionError as error:
             self.say(f"no cycles: {error}", "error")
             return
-        finally:
-            self._work("")
         self._times = array("d", content)
         columns = self.rows.chosen
         self.rows.chosen = (*columns, *(name for name in ("start", "end") if name not in columns))

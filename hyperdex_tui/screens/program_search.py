@@ -56,16 +56,14 @@ class ProgramSearch(ProgramScreen):
         if self._inspector is None:
             return
         self._inspector.interrupt()  # a search that still runs, for which nobody waits any more
-        self._work("searching")
         try:
-            found = await self._inspector.search(terms, lambda part: self._work(f"searching, {percent_text(part)}"))
+            with self._at_work("searching") as say:
+                found = await self._inspector.search(terms, lambda part: say(f"searching, {percent_text(part)}"))
         except Interrupted:
             return
         except InspectionError as error:
             self.say(f"cannot search: {error}", "error")
             return
-        finally:
-            self._work("")
         if filters:
             self._show_filter(title, found, title if typed else "")
             return

@@ -211,8 +211,8 @@ class TimelineScreen(AppScreen):
         text = event.text.strip()
         if event.purpose == "trace" and text:
             self.run_worker(self._save(text), group="trace")
-        elif event.purpose == "position" and text.isdecimal():
-            self._position = int(text[:9])
+        elif event.purpose == "position" and text.isdecimal() and len(text) <= 9:
+            self._position = int(text)
             self._load()
 
     async def _save(self, name: str) -> None:

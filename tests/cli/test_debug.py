@@ -211,6 +211,13 @@ def test_a_session_of_lines(shell: Callable[..., list[str]]) -> None:
     assert shell("s")[0] == "halted"
 
 
+@pytest.mark.parametrize("text", ["²", "@²", "٣", "@", "9" * 5000])
+def test_a_breakpoint_at_no_instruction_is_one_line(shell: Callable[..., list[str]], text: str) -> None:
+    (line,) = shell(f"break {text}")
+    assert "breakpoint" in line or "pc" in line
+    assert "bug" not in line
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_answers_or_says_what_is_wrong(
     shell: Callable[..., list[str]], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,8 @@ import pytest
 
 from compiler.errors import CapacityError, HubError
 from compiler.hub import download, read_config
+from compiler.hub.client import connect
+from compiler.hub.refusals import Transient
 from compiler.workspace import ModelFolder
 from tests.hub.conftest import MODEL, QUICK, SHARDED, TOKEN, WEIGHTS, WHOLE, get, refused
 from tests.hub.local_hub import COMMIT, Fault, LocalHub
@@ -187,6 +189,35 @@ def test_a_hub_that_is_down_is_named(hub: LocalHub, folder: ModelFolder, monkeyp
         assert "127.0.0.1 cannot be reached for org/model: Connection refused" in str(refused(folder))
         with pytest.raises(HubError, match="Connection refused"):
             read_config(MODEL, folder, patience=QUICK)
+
+
+def test_a_hub_that_is_not_there_is_told_after_one_more_attempt(
+    hub: LocalHub, folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        for endpoint in (f"http://127.0.0.1:{unused.getsockname()[1]}", "http://nobody.invalid"):
+            monkeypatch.setenv("HF_ENDPOINT", endpoint)
+            refused(folder, on_message=said.append)
+            assert len(said) == 1, said
+            said.clear()
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    hub.faults.append(Fault("/api/", status=503))
+    refused(folder, on_message=said.append)
+    assert len(said) == QUICK.attempts - 1
+
+
+def test_a_hub_that_goes_away_in_the_middle_is_waited_for() -> None:
+    asked = iter([Transient("reset"), *[Transient("refused", absent=True)] * 9])
+
+    def ask() -> None:
+        raise next(asked)
+
+    client = connect("", QUICK, lambda _: None)
+    with pytest.raises(HubError):
+        client.persist(client.request(MODEL, "main"), ask)
+    assert len(list(asked)) == 10 - QUICK.attempts
 
 
 def test_a_whole_copy_serves_while_the_hub_is_down(

@@ -96,12 +96,37 @@ def test_a_token_that_cannot_be_one_is_refused_unshown(hub: LocalHub, folder: Mo
     assert hub.seen == []
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://x", "127.0.0.1", "file:///", "http://"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("ftp://x", "127.0.0.1", "127.0.0.1:80", "file:///", "http://", "h", "//h", "http:h", "http:///org"),
+        *("http://h:99999", "http://h:0", "http://h:-1", "http://h:8x", "http://h:٣"),
+        *("http://h h", "http://h/a b", "http://h\n", "http://h\x1b[31m", "http://h\t.example", "http://ä.example"),
+        *("http://[", "http://[::1", "http://[x]", "http://h[1]", "http://h]", "http://h\\x", "http://h\u202e"),
+        *("http://a..b", "http://.h", f"http://{'x' * 64}", "http://h?a=b", "http://h#a", "http://h%20h"),
+    ],
+)
 def test_an_endpoint_that_is_not_http_is_a_usage_error(
     hub: LocalHub, folder: ModelFolder, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    assert "HF_ENDPOINT is not an http or https address" in str(refused(folder))
+    error = refused(folder)
+    assert isinstance(error, UsageError)
+    assert "HF_ENDPOINT is not an http or https address" in str(error)
+
+
+@pytest.mark.parametrize("endpoint", ["http://[::1]:9", "https://h.example./hub/", "http://u:p@h_1:65535", "HTTP://h"])
+def test_an_endpoint_that_is_an_address_is_taken(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert connect("", QUICK, print).endpoint == endpoint.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[", "http://h:99999/", "http://a..b/", "http://h:x/", "http://127.0.0.1:0/"]
+)
+def test_a_redirect_to_what_is_no_address_is_a_hub_error(hub: LocalHub, folder: ModelFolder, address: str) -> None:
+    hub.faults.append(Fault(WEIGHTS, status=302, headers={"Location": address}))
+    assert isinstance(refused(folder), HubError)
 
 
 @pytest.mark.parametrize("name", ["../evil.safetensors", "/etc/passwd", "a/../../b", "..\\evil", "a\0b", ""])

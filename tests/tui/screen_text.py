@@ -8,6 +8,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from hyperdex_tui.app import HyperDexApp
+from hyperdex_tui.screens.program import ProgramScreen
 
 
 def rows(app: HyperDexApp) -> list[str]:
@@ -26,7 +27,9 @@ async def settle(pilot: Pilot[Any]) -> None:
     await pilot.pause()
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
-    while not getattr(pilot.app.screen, "is_settled", True):
+    while isinstance(screen := pilot.app.screen, ProgramScreen) and (
+        screen._rest or screen._looking or screen._working
+    ):
         await pilot.pause(0.02)
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()

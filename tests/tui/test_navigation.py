@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from compiler.workspace import ModelFolder
 from hyperdex_tui.screens.instructions import InstructionsScreen
 from hyperdex_tui.screens.memory import MemoryScreen
 from hyperdex_tui.screens.models import ModelsScreen
+from hyperdex_tui.screens.program_search import ProgramSearch
 from hyperdex_tui.themes import THEMES
 from hyperdex_tui.widgets.instruction_list import InstructionList
 from hyperdex_tui.widgets.region_list import RegionList
 from hyperdex_tui.widgets.row_list import RowList
 from tests.tui.builds import make_model
 from tests.tui.conftest import MakeApp
-from tests.tui.screen_text import press, rows, settle, text
+from tests.tui.screen_text import press, rows, settle, text, until
 
 SIZE = (80, 24)
 
@@ -186,3 +188,24 @@ async def test_the_shells_way_out_is_answered_with_ours(make_app: MakeApp) -> No
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await press(pilot, "ctrl+c")
         assert "q quits" in text(app)
+
+
+async def test_the_end_of_a_search_that_was_given_up_leaves_the_title_of_the_next(
+    make_app: MakeApp, built: ModelFolder
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await press(pilot, "i")
+        screen = app.screen
+        assert isinstance(screen, ProgramSearch)
+        searches = []
+        for _ in range(2):
+            screen._query(r"(.+)+\Bxyz", filters=False)  # without end
+            searches = [worker for worker in screen.workers if worker.group == "search"]
+            await until(pilot, lambda: "searching" in rows(app)[0])
+            await asyncio.sleep(0.3)
+        assert "searching" in rows(app)[0]
+        assert sum(worker.is_running for worker in searches) == 1
+        await pilot.press("escape")
+        await until(pilot, lambda: "searching" not in rows(app)[0])
