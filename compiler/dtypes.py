@@ -35,9 +35,6 @@ FLOAT64 = DType("float64", 4, 8, 1.7976931348623157e308)
 BUILD_DTYPES = (FLOAT16, BFLOAT16, FLOAT32)
 """What a build can be made of; float16 is the hardware's own."""
 
-CHECKPOINT_DTYPES = (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)
-"""What a checkpoint may hold."""
-
 
 def build_dtype(name: str) -> DType:
     """Look up a build dtype by name.

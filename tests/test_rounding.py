@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.dtypes import BFLOAT16, BUILD_DTYPES, CHECKPOINT_DTYPES, FLOAT16, FLOAT32, FLOAT64, DType
+from compiler.dtypes import BFLOAT16, BUILD_DTYPES, FLOAT16, FLOAT32, FLOAT64, DType
 from compiler.rounding import Stored, cast, from_float32, overflows, round_to, storage, to_float32
 
 TORCH = {FLOAT16: torch.float16, BFLOAT16: torch.bfloat16, FLOAT32: torch.float32, FLOAT64: torch.float64}
 
-PAIRS = [(a, b) for a in CHECKPOINT_DTYPES for b in BUILD_DTYPES if not (a == FLOAT64 and b != FLOAT32)]
+PAIRS = [(a, b) for a in (*BUILD_DTYPES, FLOAT64) for b in BUILD_DTYPES if not (a == FLOAT64 and b != FLOAT32)]
 """A float64 checkpoint is stored as float32 before anything else, so that only this narrowing of it exists."""
 
 

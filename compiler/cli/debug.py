@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,18 +54,20 @@ def command(
 
     Commands are read from stdin; `help` lists them. Without PROMPT, begin with `start "TEXT"`.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # numpy's threads are to leave it to others
     from compiler.cli.debug_session import DebugSession
     from compiler.emulator.session import SamplingParameters
 
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     parameters = SamplingParameters(**sampling)
     warn_of_idle_options(ctx, parameters)
     folder = open_workspace(prefix).model(model_id)
     name = select_build(folder, build)
     if json_lines:
-        from compiler.cli.debug_server import serve
-
         if prompt is not None or prompt_ids is not None or execute:
             raise UsageError("--json-lines takes its prompt from a request", "leave PROMPT and --execute out")
+        from compiler.cli.debug_server import serve
+
         serve(lambda on_token, on_progress: DebugSession(folder, name, on_token, on_progress))
         return
     from compiler.cli.debug_shell import DebugShell, terminal_lines

@@ -65,6 +65,7 @@ class DebugServer:
         self._counting = threading.Lock()
         self._current = 0
         self._pending = 0
+        self._signalled = _pipe()
         self._machine: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._clock: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._session = open_session(
@@ -74,7 +75,9 @@ class DebugServer:
     def serve(self) -> None:
         """Until the end of stdin, or `quit`."""
         self._say(self._session.hello())
-        signal.signal(signal.SIGINT, lambda _number, _frame: self._interrupt())
+        signal.signal(signal.SIGINT, lambda _number, _frame: self._obey_signals())
+        signal.set_wakeup_fd(self._signalled[1], warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the reader gets it, in order with the requests
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         threading.Thread(target=self._work, args=(self._clock, _CLOCK), name="clock", daemon=True).start()
         with suppress(HyperDexError):  # the prompt that needs what is missing will say so
@@ -87,7 +90,9 @@ class DebugServer:
             self._sink.flush()
 
     def _read(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         for line in _lines(self._source):
+            self._obey_signals()
             try:
                 request = parse_request(line)
             except UsageError as error:
@@ -114,6 +119,17 @@ class DebugServer:
         if self._pending:
             self._session.debugger.interrupt()
 
+    def _obey_signals(self) -> None:
+        """Interrupt what was pending when a signal came: once per signal, by whoever sees it first.
+
+        The handler runs when the main thread next does something, which may be the request after the signal; the
+        pipe is written when the signal comes, and read before a request that comes later is counted.
+        """
+        was_pending = self._pending > 0
+        with suppress(BlockingIOError):
+            if os.read(self._signalled[0], 1 << 10) and was_pending:
+                self._session.debugger.interrupt()
+
     def _count(self, change: int) -> None:
         with self._counting:
             self._pending += change
@@ -134,6 +150,14 @@ class DebugServer:
                 self._count(-1)
             for record in answers:
                 self._say(record, request.number)
+
+
+def _pipe() -> tuple[int, int]:
+    """Two ends, neither of which ever waits."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:

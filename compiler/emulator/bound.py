@@ -133,9 +133,11 @@ class BoundPlan:
         try:
             for call in self.calls:
                 call()
-        except Trap:
+        except BaseException as error:  # not only a fault: a signal's handler may raise anything
             self._take_back(positions)
-            return False
+            if isinstance(error, Trap):
+                return False
+            raise
         self._show()
         return True
 

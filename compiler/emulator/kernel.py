@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import Vector, dot_rows
-from compiler.emulator.tape import FAULT_WORD, OPS, SHARED_WORDS, Rows
+from compiler.emulator.tape import ABANDONED_WORD, FAULT_WORD, OPS, SHARED_WORDS, Rows
 from compiler.emulator.task import TASK_FIELDS, Task, function_name
 from compiler.emulator.workers import Workers, thread_count
 from compiler.rounding import storage, to_float32
@@ -100,7 +100,8 @@ class Kernel:
         common = rows.ctypes.data, len(rows), registers.ctypes.data, shared.ctypes.data
         if threads == 1:
             return code.run(*common, 0, 1, code.give_way) == 0
-        self._workers.run([partial(code.run, *common, thread, threads, code.give_way) for thread in range(threads)])
+        jobs = [partial(code.run, *common, thread, threads, code.give_way) for thread in range(threads)]
+        self._workers.run(jobs, abandon=lambda: shared.__setitem__(ABANDONED_WORD, 1))
         return not shared[FAULT_WORD]
 
     def parts(self, tasks: Tasks) -> list[tuple[int, int]]:

@@ -21,10 +21,10 @@ HEADER = ("function", "units", "shift", "barrier")
 
 ROW_FIELDS = 32
 
-ARRIVED_WORD, GENERATION_WORD, FAULT_WORD, STOP_WORD = 0, 16, 32, 48
-"""Where threads meet: each word in cache lines of its own."""
+ARRIVED_WORD, GENERATION_WORD, FAULT_WORD, STOP_WORD, ABANDONED_WORD = 0, 16, 32, 48, 64
+"""Where threads meet: each word in cache lines of its own. Abandoned: one of them will never come."""
 
-SHARED_WORDS = 64
+SHARED_WORDS = 80
 
 
 def operand(name: str) -> tuple[str, str, str]:

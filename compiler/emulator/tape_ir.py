@@ -21,7 +21,15 @@ from compiler.emulator.matrix_ir import cached, product
 from compiler.emulator.memory_ir import embed, gather, keep_key, keep_value
 from compiler.emulator.norm_ir import norm, softmax
 from compiler.emulator.operation_ir import Operation
-from compiler.emulator.tape import ARRIVED_WORD, FAULT_WORD, GENERATION_WORD, HEADER, ROW_FIELDS, STOP_WORD
+from compiler.emulator.tape import (
+    ABANDONED_WORD,
+    ARRIVED_WORD,
+    FAULT_WORD,
+    GENERATION_WORD,
+    HEADER,
+    ROW_FIELDS,
+    STOP_WORD,
+)
 from compiler.emulator.vector_ir import elementwise, finish, scale
 
 SPINS = 2000
@@ -95,7 +103,7 @@ def _strided(code: Code, begin: Value, end: Value, step: Value, body: Any) -> No
 
 
 def _wait(code: Code) -> None:
-    """Until all threads are here; then leave the function if one of them faulted.
+    """Until all threads are here, or one cannot come; then leave the function if one of them faulted.
 
     The last one to arrive decides that for all: a fault noted behind the barrier must not stop only some.
     """
@@ -112,22 +120,26 @@ def _wait(code: Code) -> None:
             b.store_atomic(I64(0), arrived, "monotonic", 8)
             b.store_atomic(b.add(now, I64(1)), generation, "release", 8)
         with others:
-            _spin(code, generation, now, give_way)
+            _spin(code, generation, now, b.gep(shared, [I64(ABANDONED_WORD)]), give_way)
     found = b.load_atomic(stop, "monotonic", 8, typ=I64)
     with code.when(b.icmp_signed("!=", found, I64(0))):
         b.ret(found)
 
 
-def _spin(code: Code, generation: Value, now: Value, give_way: Value) -> None:
+def _spin(code: Code, generation: Value, now: Value, abandoned: Value, give_way: Value) -> None:
     b = code.b
     before = b.block
-    head, again, polite, behind = (code.function.append_basic_block() for _ in range(4))
+    head, alone, again, leave, polite, behind = (code.function.append_basic_block() for _ in range(6))
     b.branch(head)
     b.position_at_end(head)
     looks = b.phi(I64)
     looks.add_incoming(I64(0), before)
     same = b.icmp_signed("==", b.load_atomic(generation, "acquire", 8, typ=I64), now)
-    b.cbranch(same, again, behind)
+    b.cbranch(same, alone, behind)
+    b.position_at_end(alone)
+    b.cbranch(b.icmp_signed("==", b.load_atomic(abandoned, "monotonic", 8, typ=I64), I64(0)), again, leave)
+    b.position_at_end(leave)
+    b.ret(I64(1))
     b.position_at_end(again)
     more = b.add(looks, I64(1))
     looks.add_incoming(more, again)

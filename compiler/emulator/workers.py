@@ -16,8 +16,13 @@ class Workers:
     def __init__(self) -> None:
         self._workers: list[_Worker] = []
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run all jobs at the same time, the first one on this thread; what one of them raises is raised here."""
+    def run(self, jobs: Sequence[Job], abandon: Callable[[], None] = lambda: None) -> None:
+        """Run all jobs at the same time, the first one on this thread; what one of them raises is raised here.
+
+        Args:
+            jobs: what to do, one to a thread.
+            abandon: called as soon as one of them raises, for those that wait for it.
+        """
         if len(jobs) == 1:
             jobs[0]()
             return
@@ -27,16 +32,16 @@ class Workers:
         started: list[_Worker] = []
         try:
             for worker, job in zip(busy, jobs[1:], strict=True):
-                worker.start(job)
+                worker.start(job, abandon)
                 started.append(worker)
             jobs[0]()
             for worker in busy:
                 worker.finish()
         except BaseException:  # a signal's handler raised
             self._workers = []  # those may still be at work: the next jobs go to others
-            if len(started) == len(busy):  # else they wait at a barrier for one that will never come
-                for worker in busy:
-                    worker.join()
+            abandon()
+            for worker in started:
+                worker.join()
             raise
 
 
@@ -48,13 +53,14 @@ class _Worker:
         self._ready.acquire()
         self._done.acquire()
         self._job: Job | None = None
+        self._abandon: Callable[[], None] | None = None
         self._error: BaseException | None = None
         self._is_busy = False
         threading.Thread(target=self._serve, daemon=True, name="hyperdex-kernel").start()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job, abandon: Callable[[], None]) -> None:
         """Begin; `finish` must follow."""
-        self._job = job
+        self._job, self._abandon = job, abandon
         self._is_busy = True
         self._ready.release()
 
@@ -73,11 +79,12 @@ class _Worker:
     def _serve(self) -> None:
         while True:
             self._ready.acquire()
-            if self._job is not None:
+            if self._job is not None and self._abandon is not None:
                 try:
                     self._job()
                 except BaseException as error:  # a thread that ended would be waited for without end
                     self._error = error
+                    self._abandon()
             self._is_busy = False
             self._done.release()
 

@@ -90,14 +90,6 @@ def parse_program(text: str, name: str = "<text>") -> list[Instruction]:
     return _Parser(text, name).program()
 
 
-def parse_instruction(text: str) -> Instruction:
-    """Read one line of assembly text that holds an instruction."""
-    found = parse_program(text)
-    if len(found) != 1:
-        raise AssemblyError(f"expected one instruction, found {len(found)}")
-    return found[0]
-
-
 class CaretError(AssemblyError):
     """An assembly error with the offending line and a caret under the place.
 

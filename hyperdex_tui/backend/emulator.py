@@ -51,7 +51,6 @@ class Emulator:
 
     def __init__(self, command: Sequence[str], watched: Path) -> None:
         self.hello: Hello | None = None
-        self.restarts = 0
         self._command = tuple(command)
         self._watched = watched
         self._mark: tuple[int, int, int] | None = None
@@ -141,7 +140,6 @@ class Emulator:
         self._last_words = one_line(last.removeprefix("hyperdex: error: "), 500)
         if self._process is process:
             self.hello = None
-            self.restarts += 1
         for queue in self._waiting.values():
             queue.put_nowait(None)
 

@@ -157,10 +157,23 @@ def test_interrupt_stops_a_run_between_two_instructions(child: Child) -> None:
     assert answers[900].reason == "interrupted"  # type: ignore[union-attr]
     (again,) = child.ask("step")
     assert isinstance(again, Stopped) and again.reason == "step"
-    os.kill(child.process.pid, signal.SIGINT)  # while nothing runs, nothing is to be stopped, now or later
-    child.ask("interrupt")
-    (again,) = child.ask("step")
-    assert isinstance(again, Stopped) and again.reason == "step"
+    for _ in range(50):
+        os.kill(child.process.pid, signal.SIGINT)  # while nothing runs, nothing is to be stopped, now or later
+        (again,) = child.ask("step")
+        assert isinstance(again, Stopped) and again.reason == "step"
+
+
+def test_a_signal_stops_a_run(child: Child) -> None:
+    child.ask("delete")
+    child.ask("start", prompt_ids=[5] * 200, max_new_tokens=40)
+    child.ask("break", kind="nan")
+    child.send(b'{"request": 910, "do": "run"}')
+    while child.read()[1].event != "progress":
+        pass
+    os.kill(child.process.pid, signal.SIGINT)
+    while (answer := child.read())[0] != 910 or answer[1].event != "stopped":
+        pass
+    assert isinstance(answer[1], Stopped) and answer[1].reason == "interrupted"
 
 
 def test_the_end_of_stdin_ends_the_process_even_while_it_runs(child: Child) -> None:

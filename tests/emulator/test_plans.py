@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from compiler.emulator.bound import BoundPlan
 from compiler.emulator.fast import BLOCK_LANES
+from compiler.emulator.kernel import Kernel
 from compiler.emulator.machine import Machine
 from compiler.emulator.session import SamplingParameters, Session
 from compiler.errors import MachineFault
@@ -200,6 +203,41 @@ def test_rewriting_a_token_of_a_cache_is_stepped_through(new_bench, put) -> None
     put(machine, 0, range(8))
     machine.run(100)
     assert machine.state.memory.peek(0, *keys.place(0, 0, 4), 8).tolist() == [4.0 * value for value in range(8)]
+
+
+@pytest.mark.parametrize(("threads", "place"), [(1, 0), (3, 0), (3, 2)])
+@pytest.mark.parametrize("is_after", [True, False], ids=["after its tape", "before its tape"])
+def test_a_plan_that_a_signal_ends_has_not_happened_and_the_run_can_go_on(
+    demo: Workspace, monkeypatch: pytest.MonkeyPatch, threads: int, place: int, is_after: bool
+) -> None:
+    pytest.importorskip("llvmlite")
+    kernel = Kernel(threads=threads, eager=True)
+    code = kernel.tape_code(FLOAT32)
+    assert code is not None
+    calls, outcomes = count(1), []
+
+    def interrupted(*given: int) -> int:
+        is_it = given[4] == place and next(calls) == 4
+        found = 0 if is_it and not is_after else code.run(*given)
+        if is_it:
+            raise KeyboardInterrupt
+        return found
+
+    build = compiled(demo, 1, "float32")
+    for run in (code.run, interrupted):
+        monkeypatch.setattr(kernel, "tape_code", lambda _dtype, run=run: code._replace(run=run))
+        machine = Machine(build, kernel=kernel)
+        with suppress(KeyboardInterrupt):
+            list(Session(machine).generate(PROMPT[:5], 3))
+        stepped = Machine(build, fast=False)
+        Session(stepped).start(PROMPT[:5], 3)
+        for _ in range(machine.steps):
+            stepped.step()
+        assert differing(everything(machine), everything(stepped)) == []
+        machine.run(1 << 20)
+        outcomes.append(everything(machine))
+    assert next(calls) > 5
+    assert differing(*outcomes) == []
 
 
 @pytest.mark.parametrize("mnemonic", ["wr.key", "wr.value"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -53,3 +54,17 @@ def test_what_a_job_raises_on_its_thread_is_raised_by_run_and_the_next_run_works
             workers.run([lambda: None, failing, lambda: None])
         workers.run([lambda: None, lambda: None, lambda value=value: done.append(value)])
     assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_who_waits_for_a_job_that_raises_is_told(place: int) -> None:
+    workers, told = Workers(), threading.Event()
+
+    def failing() -> None:
+        raise Interruption
+
+    jobs = [lambda: told.wait(10)] * 3
+    jobs[place] = failing
+    with pytest.raises(Interruption):
+        workers.run(jobs, abandon=told.set)
+    assert told.is_set()

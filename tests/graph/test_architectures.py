@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,7 @@ def test_every_supported_architecture_has_a_tiny_model() -> None:
     ],
 )
 def test_a_senseless_config_is_refused_naming_field_and_value(change: dict[str, Any], words: tuple[str, ...]) -> None:
-    began = time.process_time()
     message = _refusal({**LLAMA, **change})
-    assert time.process_time() - began < 1
     assert "\n" not in message
     for word in words:
         assert word in message
