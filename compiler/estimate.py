@@ -25,7 +25,7 @@ from compiler.graph.excerpt import excerpt
 from compiler.graph.ir import Graph
 from compiler.graph.passes import run_passes
 from compiler.graph.verify import verify_graph
-from compiler.mapping.plan import Sizes, memory_of
+from compiler.mapping.plan import Sizes, memory_of, resolve_max_length
 from compiler.memory_map import CHANNELS
 from compiler.planning import CompileOptions, check_options, choose_chunks
 from compiler.program.build import order
@@ -249,6 +249,8 @@ class Estimator:
 
     def _max_length(self, options: CompileOptions) -> int:
         positions = self._graph.max_positions
+        if options.max_length is not None:
+            resolve_max_length(self._graph, options.max_length)  # refused here when a compile refuses it
         needed = self._input + self._output
         limit = options.max_length or positions
         if needed > limit:

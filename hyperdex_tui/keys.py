@@ -24,6 +24,7 @@ class Key:
         synopsis: one line for help and palette.
         shown: how the key is written, when not as its name.
         palette: whether the command palette offers it.
+        barred: how the key bar writes it, when otherwise: together with its opposite, say.
     """
 
     scope: str
@@ -33,15 +34,21 @@ class Key:
     synopsis: str
     shown: str = ""
     palette: bool = True
+    barred: str = ""
 
     @property
     def cap(self) -> str:
         """The key as people write it."""
         return self.shown or self.keys.partition(",")[0]
 
+    @property
+    def bar_cap(self) -> str:
+        """The key as the key bar writes it."""
+        return self.barred or self.cap
+
 
 KEYS: tuple[Key, ...] = (
-    Key("app", "question_mark,f1", "help", "help", "Show every key of this screen", "?"),
+    Key("app", "question_mark,f1", "help", "help", "Show every key of this screen", "? F1", barred="?"),
     Key("app", "escape", "back", "", "One step back: close the prompt, clear the filter, leave", "Esc", False),
     Key("app", "q", "quit", "", "Quit; a running compile goes on and can be attached again"),
     Key("app", "ctrl+p", "command_palette", "", "Open the command palette", "Ctrl+P", False),
@@ -75,8 +82,10 @@ KEYS: tuple[Key, ...] = (
     Key("compile", "enter,s", "start", "start", "Start the compile", "Enter"),
     Key("compile", "down,j,tab", "next_field", "", "Next field", "j ↓", False),
     Key("compile", "up,k,shift+tab", "previous_field", "", "Previous field", "k ↑", False),
-    Key("compile", "right,l", "increase", "change", "Next value of the field; digits type a number", "← →", False),
-    Key("compile", "left,h", "decrease", "", "Previous value of the field", "h ←", False),
+    Key(
+        "compile", "right,l", "increase", "change", "Next value of the field; digits type a number", "→ l", False, "← →"
+    ),
+    Key("compile", "left,h", "decrease", "", "Previous value of the field", "← h", False),
     Key("compile", "space", "switch", "switch", "Switch an option on or off", "Space", False),
     Key("jobs", "enter", "attach", "attach", "Follow the job", "Enter"),
     Key("jobs", "r", "rescan", "rescan", "Read the job files again"),
@@ -138,8 +147,8 @@ KEYS: tuple[Key, ...] = (
     Key("memory", "left_square_bracket", "previous_kind", "", "Previous kind of region", "["),
     Key("memory", "right_square_bracket", "next_kind", "", "Next kind of region", "]"),
     Key("memory", "p", "prompt", "", "Generate tokens with the emulator"),
-    Key("bytes", "right,l", "next_element", "element", "Next element", "← →", False),
-    Key("bytes", "left,h", "previous_element", "", "Previous element", "h ←", False),
+    Key("bytes", "right,l", "next_element", "element", "Next element", "→ l", False, "← →"),
+    Key("bytes", "left,h", "previous_element", "", "Previous element", "← h", False),
     Key("bytes", "right_square_bracket", "next_tile", "tile", "Next tile: 32 rows further", "]"),
     Key("bytes", "left_square_bracket", "previous_tile", "", "Previous tile", "["),
     Key("bytes", "full_stop", "next_channel", "channel", "The same place in the next channel", "."),
@@ -151,8 +160,8 @@ KEYS: tuple[Key, ...] = (
     Key("treemap", "escape,backspace", "back", "out", "Out of the box, at last out of the screen", "Esc", False),
     Key("treemap", "i", "instructions", "instr", "Show the instructions that use the region of the box"),
     Key("treemap", "C", "colour", "colour", "Colours by kind or by layer"),
-    Key("treemap", "left,h", "left", "", "The box on the left", "h ←", False),
-    Key("treemap", "right,l", "right", "box", "The box on the right", "← →", False),
+    Key("treemap", "left,h", "left", "", "The box on the left", "← h", False),
+    Key("treemap", "right,l", "right", "box", "The box on the right", "→ l", False, "← →"),
     Key("treemap", "up,k", "up", "", "The box above", "k ↑", False),
     Key("treemap", "down,j", "down", "", "The box below", "j ↓", False),
     Key("treemap", "n,tab", "next_box", "", "The next box by address", "n Tab", False),
@@ -187,9 +196,9 @@ KEYS: tuple[Key, ...] = (
     Key("machine", "m", "memory", "", "Memory map of the build"),
     Key("machine", "p", "prompt", "", "Generate tokens with the emulator"),
     Key("timeline", "left,h", "left", "", "One column back", "← h", False),
-    Key("timeline", "right,l", "right", "move", "One column on", "← →", False),
+    Key("timeline", "right,l", "right", "move", "One column on", "→ l", False, "← →"),
     Key("timeline", "up,k", "unit_up", "", "The unit above", "↑ k", False),
-    Key("timeline", "down,j", "unit_down", "unit", "The unit below", "↑ ↓", False),
+    Key("timeline", "down,j", "unit_down", "unit", "The unit below", "↓ j", False, "↑ ↓"),
     Key("timeline", "plus,equals_sign", "zoom_in", "in", "Half as many cycles around the cursor", "+"),
     Key("timeline", "minus", "zoom_out", "out", "Twice as many cycles", "-"),
     Key("timeline", "0", "whole", "", "The whole token"),
@@ -206,6 +215,7 @@ KEYS: tuple[Key, ...] = (
     Key("generate", "enter", "generate", "generate", "Run the prompt", "Enter", False),
     Key("generate", "tab", "app.focus_next", "field", "Next field", "Tab", False),
     Key("generate", "ctrl+o", "machine", "machine", "Look at the machine as the run left it", "^O"),
+    Key("generate", "f1", "app.help", "help", "Show every key of this screen; ? is text here", "F1", False),
     Key("generate", "escape", "back", "stop/back", "Stop the run, then leave", "Esc", False),
     Key("prompt", "enter", "submit", "apply", "Use the text", "Enter", False),
     Key("prompt", "escape", "app.back", "close", "Close the prompt", "Esc", False),

@@ -119,18 +119,20 @@ class Machine:
         self.stopped, self.tokens, self.finished, self.breakpoints = None, [], None, ()
         self.lmu = self.hbm = self.counters = None
 
-    async def look(self, do: str, **arguments: object) -> None:
-        """Ask for a view of the machine as it stands; nothing while it runs."""
+    async def look(self, do: str, **arguments: object) -> bool:
+        """Ask for a view of the machine as it stands; False when there is none, while it runs or as `problem` says."""
         if self.busy and do != "counters":
-            return
+            return False
         try:
             self._take(await self._emulator.ask(do, **arguments))
+            self.problem = ""
         except EmulatorGone as error:
             self._forget()
             self.problem = str(error)
         except HyperDexError as error:
             self.problem = str(error)
         self._on_change()
+        return not self.problem
 
     async def ask(self, do: str, **arguments: object) -> Record:
         """Any request whose answer is not kept here.

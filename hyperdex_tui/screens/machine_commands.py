@@ -54,12 +54,25 @@ class MachineCommands(AppScreen):
         if shown.chosen == "lmu":
             await machine.look("lmu", begin=self._lmu_at, count=min(4096, room * lmu_columns(width)))
         elif shown.chosen == "hbm":
-            region, head, row, col = self._hbm_at
-            if region:
-                size = {"rows": min(room, 512), "cols": hbm_columns(width)}
-                await machine.look("hbm", region=region, head=head, row=row, col=col, **size)
+            if self._hbm_at[0]:
+                await self._look_hbm(self._hbm_at)
         elif shown.chosen == "counters":
             await machine.look("counters")
+
+    async def _look_hbm(self, at: tuple[str, int, int, int]) -> bool:
+        """Look at region, head, row and column; whether there is such a place."""
+        shown = self.query_one("#machine-view", MachineView)
+        rows, cols = min(max(1, shown.size.height - 2), 512), hbm_columns(max(20, shown.size.width - 2))
+        region, head, row, col = at
+        return await self._machine.look("hbm", region=region, head=head, row=row, col=col, rows=rows, cols=cols)
+
+    async def _go_to_hbm(self, at: tuple[str, int, int, int]) -> None:
+        """Show a place that was typed; where there is none, the view stays at the one before."""
+        if not self._hbm_at[0]:
+            self._take_region()
+            await self._look()
+        if await self._look_hbm(at):
+            self._hbm_at = at
 
     def action_step(self) -> None:
         """One instruction."""
@@ -159,7 +172,7 @@ class MachineCommands(AppScreen):
 
     def action_goto(self) -> None:
         """Type what to look at."""
-        hint = "v[64] in the LMU, cache.0.key[0,3,0] or a region in HBM, 120 in the listing"
+        hint = "v[64] of the LMU, cache.0.key[0,3,0] of HBM, 120 of the listing"
         self.open_prompt("goto", "go to ", "", hint)
 
     def _take_region(self) -> None:
@@ -199,8 +212,12 @@ class MachineCommands(AppScreen):
         elif found := _HBM.match(text):
             at = [int(part[:12]) for part in (found["at"] or "").replace(" ", "").split(",") if part]
             head, row, col = [0] * (3 - len(at)) + at[:3]
-            self._hbm_at = (found["region"], head, row, col)
+            if self._machine.busy:
+                self.say("the machine is running: x stops it", "warning")
+                return
             view.show(self._machine, "hbm")
+            self.run_worker(self._go_to_hbm((found["region"], head, row, col)), exclusive=True, group="look")
+            return
         self.run_worker(self._look(), exclusive=True, group="look")
 
     def on_row_chosen(self, event: RowChosen) -> None:

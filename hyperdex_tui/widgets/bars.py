@@ -129,12 +129,12 @@ class KeyBar(Painted):
         spans: list[Span] = []
         self._painted = self._shown(self.size.width)
         for key in self._painted:
-            spans += [(f" {key.cap} ", "cap"), (f"{key.label} ", "text")]
+            spans += [(f" {key.bar_cap} ", "cap"), (f"{key.label} ", "text")]
         return self.paint(spans, self.size.width, "bar")
 
 
 def _room(key: Key) -> int:
-    return cell_len(key.cap) + cell_len(key.label) + 3
+    return cell_len(key.bar_cap) + cell_len(key.label) + 3
 
 
 def _reading_s(text: str) -> float:

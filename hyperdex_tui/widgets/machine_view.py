@@ -114,6 +114,9 @@ class MachineView(RowList):
             return (line(("  No prompt yet: n types one.", "dim")),)
         if self.chosen == "tokens":
             return (line(("  No token yet: t runs to the next one, c to a breakpoint or the end.", "dim")),)
+        stopped = self._machine.stopped
+        if stopped is not None and stopped.reason == "halted":
+            return (line(("  Nothing moves any more: the text is complete. n types another prompt.", "dim")),)
         return (line(("  Nothing to show here yet: s executes an instruction.", "dim")),)
 
 

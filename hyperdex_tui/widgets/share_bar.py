@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.quantity import bytes_text, percent_text
 from hyperdex_tui.backend.fit import FitRow
-from hyperdex_tui.widgets.painted import Line, Pane, line
+from hyperdex_tui.widgets.painted import Line, Pane, line, line_width
 
 
 class ShareBar(Pane):
@@ -39,14 +39,15 @@ def share_lines(row: FitRow, width: int) -> list[Line]:
         kept = line((cells[: min(first, border)], "kind-weight"), (cells[first:border], "kind-key"))
         bar = (*kept, ("!" * (width - border), "bad"))
     total = f"each {bytes_text(row.total_bytes)} of {bytes_text(row.capacity_bytes)}"
-    legend = line(
+    parts = line(
         (" W ", "kind-weight"),
         f" weights {bytes_text(weights)}  ",
         (" K ", "kind-key"),
         f" caches, host {bytes_text(rest)}  ",
-        (f"{total}, {percent_text(row.total_bytes, row.capacity_bytes)}", "bad" if over else "strong"),
     )
-    return [bar, legend]
+    share = f", {percent_text(row.total_bytes, row.capacity_bytes)}"  # a cut number would be another one
+    total += share if line_width(parts) + len(total) + len(share) <= width else ""
+    return [bar, (*parts, (total, "bad" if over else "strong"))]
 
 
 def _cells(part: int, scale: int, width: int) -> int:

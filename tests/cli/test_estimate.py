@@ -42,6 +42,11 @@ def test_a_prompt_as_long_as_the_model_is_refused_in_one_line(capsys: pytest.Cap
     assert "256 input and 1 output tokens exceed max_position_embeddings 256" in capsys.readouterr().err
 
 
+def test_a_length_that_a_compile_refuses_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", str(demo_folder() / "config.json"), "--max-length", "257"]) == 2
+    assert "max_length 257 is outside 1..256" in capsys.readouterr().err
+
+
 def test_lists_name_each_target_and_number_once_and_all_stands_beside_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

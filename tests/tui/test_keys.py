@@ -84,3 +84,15 @@ def test_a_screen_without_rows_offers_no_key_that_copies_them() -> None:
 
     assert scopes("compile") == {"compile", "app"}
     assert scopes("generate") == {"generate", "list", "view", "app"}
+
+
+def test_the_help_writes_a_key_and_the_bar_may_write_it_with_its_opposite() -> None:
+    """Two keys of one scope never look the same in the help."""
+    for scope in SCOPE_TITLES:
+        caps = [key.cap for key in keys_of(scope)]
+        assert len(caps) == len(set(caps)), scope
+        assert all(not key.barred or key.label for key in keys_of(scope)), scope
+
+
+def test_a_screen_whose_letters_are_text_names_the_key_of_its_help() -> None:
+    assert "F1" in [key.bar_cap for key in KeyBar("generate")._shown(80)]

@@ -210,6 +210,24 @@ async def test_a_screen_can_be_left_while_its_machine_runs(make_app: MakeApp, de
         assert app.screen is program and app.is_running
 
 
+async def test_a_place_that_does_not_exist_is_said_once_and_the_view_goes_on(
+    make_app: MakeApp, demo: ModelFolder
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await open_machine(app, pilot)
+        await type_in(pilot, "n", "The owl lives in")
+        await type_in(pilot, "colon", "nowhere")
+        assert "✗ there is no region 'nowhere'" in text(app) and "io host" in text(app)
+        await press(pilot, "s")
+        assert "nowhere" not in text(app) and "■ stopped" in text(app) and "io host" in text(app)
+        await type_in(pilot, "colon", "cache.0.key[99]")
+        await type_in(pilot, "colon", "cache.0.key")
+        assert "✗" not in text(app) and "key cache.0.key" in text(app)
+        await press(pilot, "c", "1", "s")
+        assert "✓ the text is complete" in text(app) and "Nothing moves any more" in text(app)
+
+
 async def test_the_timeline_of_a_token(make_app: MakeApp, demo: ModelFolder, tmp_path: Path) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -210,6 +210,13 @@ def test_the_bar_of_a_device_tells_its_parts_without_colour() -> None:
     assert bar(FitRow(1, 1, 0, 1, 10**12)) == "W" + "·" * 39
 
 
+def test_the_legend_of_the_bar_leaves_its_share_out_before_it_is_cut() -> None:
+    row = FitRow(1, 378_900, 131_100, 514_000, 17_200_000_000)
+    legends = {width: "".join(part for part, _ in share_lines(row, width)[1]) for width in (78, 200)}
+    assert legends[78].endswith("of 17.2 GB") and len(legends[78]) <= 78
+    assert legends[200] == f"{legends[78]}, <0.1 %"
+
+
 async def test_cards_of_this_machine_set_the_number_of_devices(prefix: Path, tmp_path: Path) -> None:
     for address in ("0000:01:00.0", "0000:01:00.1", "0000:02:00.0"):
         (tmp_path / "pci" / address).mkdir(parents=True)
