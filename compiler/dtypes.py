@@ -32,6 +32,9 @@ BFLOAT16 = DType("bfloat16", 2, 2, 3.3895313892515355e38)
 FLOAT32 = DType("float32", 3, 4, 3.4028234663852886e38)
 FLOAT64 = DType("float64", 4, 8, 1.7976931348623157e308)
 
+SAFETENSORS_DTYPES = {"F16": FLOAT16, "BF16": BFLOAT16, "F32": FLOAT32, "F64": FLOAT64}
+"""What a checkpoint may hold, by the names that safetensors and the hub use."""
+
 BUILD_DTYPES = (FLOAT16, BFLOAT16, FLOAT32)
 """What a build can be made of; float16 is the hardware's own."""
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from compiler.errors import ArtifactError
 from compiler.publish import discard_folder
-from compiler.workspace import ModelFolder, lock
+from compiler.workspace import ModelFolder, folder_bytes, lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class BuildSize:
 
 def build_size(folder: ModelFolder, build: str) -> BuildSize:
     """What a build takes; what cannot be read counts as nothing."""
-    return BuildSize(build, _bytes_in(folder.param(build)), _bytes_in(folder.inst(build)))
+    return BuildSize(build, folder_bytes(folder.param(build)), folder_bytes(folder.inst(build)))
 
 
 def remove_builds(folder: ModelFolder, builds: Iterable[str]) -> tuple[BuildSize, ...]:
@@ -61,10 +60,3 @@ def _check_present(folder: ModelFolder, builds: Iterable[str]) -> None:
     if missing:
         have = f"it has: {', '.join(present)}" if present else "it has none"
         raise ArtifactError(f"{folder.model_id} has no build {', '.join(missing)}; {have}")
-
-
-def _bytes_in(path: Path) -> int:
-    try:
-        return sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file() and not entry.is_symlink())
-    except OSError:
-        return 0

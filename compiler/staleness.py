@@ -8,58 +8,25 @@ cannot be read is a reason, too.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compiler.artifacts import files
 from compiler.artifacts.manifest import MANIFEST, Manifest
 from compiler.checkpoint.converted import CONFIG_NAME, MODEL_NAME
 from compiler.checkpoint.fingerprint import STATE_NAME
+from compiler.checkpoint.json_object import ReadJson, read_json
 from compiler.checkpoint.regular_file import find_file
 from compiler.checkpoint.small_files import hash_small_files
 from compiler.errors import CheckpointError, HyperDexError
-from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
 from compiler.workspace import ModelFolder
 
-_JSON_LIMIT_BYTES = 200_000_000
 _HASHED_HERE_BYTES = 32 << 20
 """A smaller file is hashed at once when its time says nothing."""
 
 _CHECKPOINT_CONFIG = "config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadJson:
-    """A JSON object that was looked for: {} and why not, where it could not be had; {} and "" where there is none."""
-
-    fields: Mapping[str, Any]
-    problem: str = ""
-
-    def text(self, name: str) -> str:
-        """A field that is text, else ""."""
-        value = self.fields.get(name)
-        return value if isinstance(value, str) else ""
-
-
-def read_json(path: Path, limit: int = _JSON_LIMIT_BYTES) -> ReadJson:
-    """The object in a file of at most `limit` bytes; a missing file is empty and fine."""
-    try:
-        file = find_file(path.parent, path.name)
-        if file is None:
-            return ReadJson({})
-        if file.size > limit:
-            return ReadJson({}, f"{path.name} is larger than {bytes_text(limit)}")
-        loaded = json.loads(file.content().decode("utf-8"))
-    except CheckpointError as error:
-        return ReadJson({}, error.problem)
-    except (ValueError, RecursionError) as error:
-        return ReadJson({}, f"{path.name} is not valid JSON ({one_line(str(error), 80)})")
-    return ReadJson(loaded) if isinstance(loaded, dict) else ReadJson({}, f"{path.name} is not a JSON object")
 
 
 def read_manifest(folder: Path, kind: str) -> tuple[Manifest | None, str]:

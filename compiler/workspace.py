@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -223,6 +224,17 @@ def lock(folder: ModelFolder | Path, *, wait_s: float = 0.0) -> Iterator[None]:
         for name in _CONTENT:
             recover_folder(path / name)
         yield
+
+
+def folder_bytes(path: Path) -> int:
+    """Size of all files below a folder; links, and what cannot be read, count as nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                status = (Path(folder) / name).lstat()
+                total += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def check_inside(model: Path, folder: Path) -> None:

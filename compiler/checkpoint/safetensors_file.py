@@ -12,14 +12,13 @@ import reprlib
 from compiler.checkpoint.regular_file import OpenFile
 from compiler.checkpoint.tensors import StoredTensor, element_count, is_shape
 from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES, parse_object, uncollected
-from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from compiler.dtypes import SAFETENSORS_DTYPES
 from compiler.errors import CheckpointError
 from compiler.quantity import counted
 from compiler.sanitize import one_line
 
 MAX_TENSORS = 100_000
 
-_FLOATS = {"F16": FLOAT16, "BF16": BFLOAT16, "F32": FLOAT32, "F64": FLOAT64}
 _BITS_OF_SIZE = (
     (4, "F4"),
     (6, "F6_E2M3 F6_E3M2"),
@@ -86,7 +85,7 @@ def _stored(key: str, entry: object, opened: OpenFile, data_begin: int) -> Store
         raise _lie(opened, key, f"of {dtype_name} {shape} needs {-(-bits // 8)} bytes, has {end - begin}")
     return StoredTensor(
         name=key,
-        dtype=_FLOATS.get(dtype_name),
+        dtype=SAFETENSORS_DTYPES.get(dtype_name),
         dtype_name=dtype_name,
         shape=tuple(shape),
         bytes=end - begin,

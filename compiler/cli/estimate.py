@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from compiler.cli.options import (
     topology_option,
 )
 from compiler.cli.selection import open_workspace, other_models
+from compiler.cli.table import terminal_width
 from compiler.errors import CheckpointError, UsageError
 from compiler.quantity import bytes_text, counted, percent_text
 
@@ -28,6 +30,21 @@ if TYPE_CHECKING:
     from compiler.estimate import Estimate
 
 _LIMIT_BYTES = 16 << 20
+_COLUMNS = {
+    "target": "{:<10}",
+    "N": "{:>4}",
+    "per device": "{:>12}",
+    "of": "{:>11}",
+    "fits": "  {:<6}",
+    "ms/token": "{:>9}",
+    "tokens/s": "{:>10}",
+    "TTFT ms": "{:>9}",
+    "bandwidth": "{:>11}",
+    "J/token": "{:>9}",
+    "binds": "  {}",
+}
+_DROPPED = ("of", "bandwidth", "J/token", "TTFT ms", "tokens/s")
+"""What a narrow terminal goes without, the first one first."""
 
 
 @click.command(
@@ -123,12 +140,8 @@ def command(
     click.echo(
         f"estimated for {input_tokens} tokens in and {estimator.output_tokens} out, {dtype}; no weights were read"
     )
-    click.echo(
-        f"{'target':<10}{'N':>4}{'per device':>12}{'of':>11}  {'fits':<6}{'ms/token':>9}{'tokens/s':>10}{'TTFT ms':>9}"
-        f"{'bandwidth':>11}{'J/token':>9}  binds"
-    )
-    for entry in found:
-        click.echo(_row(entry))
+    for line in _table(found, terminal_width()):
+        click.echo(line)
 
 
 @contextmanager
@@ -143,19 +156,45 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _row(entry: Estimate) -> str:
+def _table(found: Sequence[Estimate], width: int | None) -> list[str]:
+    """The lines of the table; on a terminal it goes without some columns, and folds reasons, to fit."""
+    shown = list(_COLUMNS)
+    rows = [{head: head for head in shown}, *(_cells(entry) for entry in found)]
+    for dropped in ("", *_DROPPED):
+        shown = [head for head in shown if head != dropped]
+        lines = ["".join(_COLUMNS[head].format(row[head]) for head in shown).rstrip() for row in rows]
+        if width is None or max(map(len, lines)) <= width:
+            break
+    reasons = ["", *(_reason(entry) for entry in found)]
+    return [part for line, reason in zip(lines, reasons, strict=True) for part in _with_reason(line, reason, width)]
+
+
+def _cells(entry: Estimate) -> dict[str, str]:
+    """Values by column, "" for what a build that cannot be has none of."""
     held = bytes_text(entry.bytes_per_device) if entry.bytes_per_device else "-"
-    capacity = bytes_text(entry.capacity_bytes)
-    head = f"{entry.target:<10}{entry.num_device:>4}{held:>12}{capacity:>11}"
+    head = (entry.target, str(entry.num_device), held, bytes_text(entry.capacity_bytes))
     if entry.ms_per_token is None or entry.ttft_ms is None:
-        why = (
-            f"{counted(entry.smallest_fit, 'device')} needed" if entry.smallest_fit else entry.reason.partition("; ")[0]
-        )
-        return f"{head}  no; {why}"
-    return (
-        f"{head}  {'yes':<6}{entry.ms_per_token:>9.3f}{entry.tokens_per_s:>10.1f}{entry.ttft_ms:>9.2f}"
-        f"{percent_text(entry.utilization or 0):>11}{entry.joules_per_token:>9.3f}  {entry.binds}"
-    )
+        return dict(zip(_COLUMNS, (*head, *[""] * (len(_COLUMNS) - len(head))), strict=True))
+    times = (f"{entry.ms_per_token:.3f}", f"{entry.tokens_per_s:.1f}", f"{entry.ttft_ms:.2f}")
+    shares = (percent_text(entry.utilization or 0), f"{entry.joules_per_token:.3f}", entry.binds)
+    return dict(zip(_COLUMNS, (*head, "yes", *times, *shares), strict=True))
+
+
+def _reason(entry: Estimate) -> str:
+    """Why a build cannot be, "" for one that can."""
+    if entry.ms_per_token is not None and entry.ttft_ms is not None:
+        return ""
+    return f"{counted(entry.smallest_fit, 'device')} needed" if entry.smallest_fit else entry.reason.partition("; ")[0]
+
+
+def _with_reason(line: str, reason: str, width: int | None) -> list[str]:
+    if not reason:
+        return [line]
+    head, told = f"{line}  ", f"no; {reason}"
+    if width is None or len(head) + len(told) <= width:
+        return [head + told]
+    folded = textwrap.wrap(told, max(20, width - len(head)), break_on_hyphens=False)
+    return [(head if at == 0 else " " * len(head)) + part for at, part in enumerate(folded)]
 
 
 def _check_values(targets: Sequence[str], counts: Sequence[int], dtype: str) -> None:

@@ -75,6 +75,7 @@ def command(prefix: Path | None, supported: bool, as_json: bool) -> None:
 def inspect_model(folder: ModelFolder) -> ModelState:
     """Look at the files of one model; no weights are read. What cannot be read is said in `stale`."""
     from compiler.staleness import checkpoint_state
+    from compiler.workspace import folder_bytes
 
     try:
         has_checkpoint = (folder.ckpt / "config.json").is_file()
@@ -84,23 +85,17 @@ def inspect_model(folder: ModelFolder) -> ModelState:
     except OSError as error:
         where = one_line(str(error.filename or folder.path), 200)
         return ModelState(folder.model_id, (), 0, f"{where} cannot be read: {error.strerror}", ())
-    return ModelState(folder.model_id, phases, _folder_bytes(folder.ckpt), checkpoint.stale, builds)
+    return ModelState(folder.model_id, phases, folder_bytes(folder.ckpt), checkpoint.stale, builds)
 
 
 def _inspect_build(folder: ModelFolder, build: str, checkpoint: CheckpointState) -> BuildState:
     from compiler.staleness import read_manifest, stale_build
+    from compiler.workspace import folder_bytes
 
     folders = ((3, "param", folder.param(build)), (4, "inst", folder.inst(build)))
     phases = tuple(phase for phase, kind, path in folders if read_manifest(path, kind)[0] is not None)
-    size = sum(_folder_bytes(path) for _, _, path in folders)
+    size = sum(folder_bytes(path) for _, _, path in folders)
     return BuildState(build, phases, size, stale_build(folder, build, checkpoint))
-
-
-def _folder_bytes(path: Path) -> int:
-    try:
-        return sum(entry.stat().st_size for entry in path.iterdir() if entry.is_file())
-    except OSError:
-        return 0
 
 
 def _table(states: list[ModelState]) -> list[str]:

@@ -12,7 +12,7 @@ from compiler.cli.options import examples
 from compiler.cli.table import table_lines, terminal_width
 
 if TYPE_CHECKING:
-    from compiler.hub.search import FoundModel
+    from compiler.found_model import FoundModel
 
 
 @click.command(name="search", epilog=examples("hyperdex search opt-125m", "hyperdex search llama --limit 50 --json"))
@@ -25,28 +25,25 @@ def command(query: str, limit: int, offline: bool, as_json: bool) -> None:
 
     Each says whether its architecture is one this compiler handles, its size, licence and who may download it.
     """
-    from compiler.graph.architectures import SUPPORTED
     from compiler.hub.search import search_models
 
     found = search_models(query, limit=limit, offline=offline, on_message=lambda text: click.echo(text, err=True))
-    names = {each.name for each in SUPPORTED}
     if as_json:
-        models = [{**asdict(each), "is_supported": each.architecture in names} for each in found]
-        answer({"query": query, "models": models})
+        answer({"query": query, "models": [asdict(each) for each in found]})
         return
     if not found:
         click.echo("the hub has no such text-generation model", err=True)
-    for line in _table(found, names):
+    for line in _table(found):
         click.echo(line)
 
 
-def _table(found: tuple[FoundModel, ...], supported: set[str]) -> list[str]:
+def _table(found: tuple[FoundModel, ...]) -> list[str]:
     from compiler.quantity import parameters_text
 
     rows = [("MODEL", "ARCHITECTURE", "", "PARAMETERS", "DTYPE", "LICENCE", "ACCESS")] if found else []
     for each in found:
         access = "private" if each.is_private else f"gated ({each.gating})" if each.gating else "open"
-        known = "ok" if each.architecture in supported else "no" if each.architecture else "?"
+        known = "ok" if each.is_supported else "no" if each.architecture else "?"
         size = parameters_text(each.parameters)
         rows.append((each.model_id, each.architecture or "-", known, size, each.dtype, each.licence or "-", access))
     return table_lines(rows, terminal_width())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from compiler.dtypes import SAFETENSORS_DTYPES
 from compiler.errors import HubError, UsageError
+from compiler.found_model import FoundModel
 from compiler.hub.client import Client, Patience, connect, is_offline, printable_log
 from compiler.hub.refusals import explain_client
 from compiler.sanitize import one_line
@@ -27,32 +28,6 @@ _LONGEST_QUERY = 200
 _PROBE_S = 4.0
 _PATIENCE = Patience(attempts=2, first_wait_s=0.5, longest_wait_s=1.0, longest_asked_s=5.0, timeout_s=10.0)
 _LICENCE_TAG = "license:"
-_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model of the hub.
-
-    Attributes:
-        architecture: class of transformers, as its config.json says.
-        parameters: number of elements in its safetensors files.
-        dtype: the element type most of them have.
-        licence: identifier of the licence, as its card says.
-        gating: "" when open, else "auto" or "manual": who grants access on the model's page.
-        downloads: in the last 30 days.
-        updated: day of the last change, YYYY-MM-DD.
-    """
-
-    model_id: str
-    architecture: str = ""
-    parameters: int = 0
-    dtype: str = ""
-    licence: str = ""
-    gating: str = ""
-    is_private: bool = False
-    downloads: int = 0
-    updated: str = ""
 
 
 def _silent(_: str) -> None:
@@ -130,6 +105,8 @@ def _probe(client: Client) -> None:
 
 def _found(entry: Any) -> FoundModel | None:
     """A record of ours; None for one whose id is none of ours."""
+    from compiler.graph.architectures import SUPPORTED
+
     try:
         model_id = parse_model_id(str(entry.id))
     except (UsageError, AttributeError):
@@ -138,9 +115,10 @@ def _found(entry: Any) -> FoundModel | None:
     parameters, dtype = _size(getattr(entry, "safetensors", None))
     gating = getattr(entry, "gated", None)
     day = getattr(entry, "last_modified", None)
+    architecture = _architecture(config)
     return FoundModel(
         model_id,
-        _architecture(config),
+        architecture,
         parameters,
         dtype,
         _licence(tags),
@@ -148,6 +126,7 @@ def _found(entry: Any) -> FoundModel | None:
         bool(getattr(entry, "private", False)),
         _count(getattr(entry, "downloads", 0)),
         day.strftime("%Y-%m-%d") if day is not None else "",
+        any(architecture == each.name for each in SUPPORTED),
     )
 
 
@@ -172,7 +151,7 @@ def _size(safetensors: object) -> tuple[int, str]:
     if not counts:
         return 0, ""
     most = max(counts, key=lambda name: counts[name])
-    return sum(counts.values()), _DTYPES.get(most) or one_line(most, 20)
+    return sum(counts.values()), str(SAFETENSORS_DTYPES.get(most) or one_line(most, 20))
 
 
 def _count(value: object) -> int:

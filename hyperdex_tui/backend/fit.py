@@ -12,11 +12,11 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compiler.checkpoint.json_object import read_json
 from compiler.errors import HyperDexError, UnsupportedModelError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace
 from hyperdex_tui.backend.child import ask_compiler
-from hyperdex_tui.backend.inventory import read_json
 from hyperdex_tui.backend.jobs import JobSpec
 
 DEVICE_COUNTS = (1, 2, 4, 8)
@@ -202,7 +202,7 @@ def _text_length(config: Path | None, spec: JobSpec) -> tuple[int, int]:
     if not limit and config is None:
         return 0, 0
     if not limit and config is not None:
-        positions = read_json(config)[0].get("max_position_embeddings")
+        positions = read_json(config).fields.get("max_position_embeddings")
         limit = positions if isinstance(positions, int) else 0
     limit = limit if limit > 1 else _PROMPT_TOKENS + _NEW_TOKENS
     prompt = min(_PROMPT_TOKENS, limit // 2)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from compiler.errors import HubError
+from compiler.found_model import FoundModel
 from compiler.sanitize import printable
 from compiler.workspace import parse_model_id
 from hyperdex_tui.backend.child import ask_compiler
@@ -16,36 +17,6 @@ LEAST_LETTERS = 2
 _PATIENCE_S = 25.0
 
 
-@dataclass(frozen=True, slots=True)
-class HubEntry:
-    """A model of the hub; "" and 0 where the hub does not say. See `compiler.hub.search.FoundModel`.
-
-    Attributes:
-        is_supported: whether its architecture is one this compiler handles.
-    """
-
-    model_id: str
-    architecture: str = ""
-    parameters: int = 0
-    dtype: str = ""
-    licence: str = ""
-    gating: str = ""
-    is_private: bool = False
-    downloads: int = 0
-    updated: str = ""
-    is_supported: bool = False
-
-    @property
-    def access(self) -> str:
-        """Who may download it, in words."""
-        if self.is_private:
-            return "private"
-        if self.gating:
-            who = "by its owners" if self.gating == "manual" else "at once"
-            return f"gated: ask on its page, granted {who}"
-        return "open"
-
-
 def offline_reason() -> str:
     """Why the hub may not be asked, "" when it may."""
     from compiler.hub.client import is_offline
@@ -53,7 +24,7 @@ def offline_reason() -> str:
     return "offline: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set" if is_offline(False) else ""
 
 
-async def search_hub(query: str, limit: int = 30) -> tuple[HubEntry, ...]:
+async def search_hub(query: str, limit: int = 30) -> tuple[FoundModel, ...]:
     """Ask the hub; cancelling this ends the question.
 
     Raises:
@@ -68,12 +39,12 @@ async def search_hub(query: str, limit: int = 30) -> tuple[HubEntry, ...]:
         raise HubError("the search gave a malformed answer") from None
 
 
-def _entry(found: dict[str, object]) -> HubEntry:
+def _entry(found: dict[str, object]) -> FoundModel:
     """Raises KeyError, TypeError or ValueError for anything but a model."""
-    values = {entry.name: found[entry.name] for entry in fields(HubEntry)}
+    values = {entry.name: found[entry.name] for entry in fields(FoundModel)}
     kinds = {"str": str, "int": int, "bool": bool}
-    for entry in fields(HubEntry):
+    for entry in fields(FoundModel):
         if not isinstance(values[entry.name], kinds[str(entry.type)]):
             raise TypeError(entry.name)
     shown = {name: printable(value) if isinstance(value, str) else value for name, value in values.items()}
-    return HubEntry(**{**shown, "model_id": parse_model_id(str(shown["model_id"]))})  # type: ignore[arg-type]
+    return FoundModel(**{**shown, "model_id": parse_model_id(str(shown["model_id"]))})  # type: ignore[arg-type]

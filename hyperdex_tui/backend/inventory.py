@@ -6,17 +6,15 @@ damaged or vanishes meanwhile becomes a note on its row, not a failure.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compiler.checkpoint.json_object import read_json
 from compiler.checkpoint.model_card import read_card
-from compiler.checkpoint.regular_file import find_file
 from compiler.errors import HyperDexError
-from compiler.quantity import bytes_text
 from compiler.sanitize import one_line
-from compiler.workspace import ModelFolder, Workspace, parse_build_name
+from compiler.workspace import ModelFolder, Workspace, folder_bytes, parse_build_name
 from hyperdex_tui.backend.jobs import running_job
 from hyperdex_tui.backend.words import config_dtype, config_words, weights_of
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from compiler.staleness import CheckpointState
 
 DEMO_ID = "hyperdex/demo"
-_JSON_LIMIT = 64 << 20
 _MOST_PASSES = 32
 _BUNDLED = "bundled with the app: needs no network, compiles in seconds"
 
@@ -172,18 +169,6 @@ def delete_build(prefix: Path, model_id: str, build: str) -> int:
     return sum(size.bytes for size in remove_builds(Workspace(prefix).model(model_id), [build]))
 
 
-def folder_bytes(path: Path) -> int:
-    """Size of all files below `path`; what cannot be read counts as nothing."""
-    total = 0
-    try:
-        for entry in path.rglob("*"):
-            if entry.is_file() and not entry.is_symlink():
-                total += entry.stat().st_size
-    except OSError:
-        pass
-    return total
-
-
 def _read_build(folder: ModelFolder, name: str, checkpoint: CheckpointState) -> BuildEntry:
     from compiler.staleness import stale_build
 
@@ -221,17 +206,3 @@ def _names(path: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in path.iterdir())
     except OSError:
         return frozenset()
-
-
-def read_json(path: Path) -> tuple[dict[str, object], str]:
-    """The object in a file, and what is wrong with it; a missing file is empty and fine."""
-    try:
-        file = find_file(path.parent, path.name)
-        if file is None:
-            return {}, ""
-        if file.size > _JSON_LIMIT:
-            return {}, f"{path.name} is larger than {bytes_text(_JSON_LIMIT)}"
-        loaded = json.loads(file.content().decode("utf-8"))
-    except (OSError, ValueError, RecursionError, HyperDexError) as error:
-        return {}, f"{path.name} cannot be read ({one_line(str(error), 80)})"
-    return (loaded, "") if isinstance(loaded, dict) else ({}, f"{path.name} is not an object")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from compiler.checkpoint.json_object import read_json
 from compiler.errors import HyperDexError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace
-from hyperdex_tui.backend.inventory import ModelEntry, read_json
+from hyperdex_tui.backend.inventory import ModelEntry
 
 
 class Support:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 from compiler.checkpoint.regular_file import find_file
 from compiler.checkpoint.tensors import is_shape
+from compiler.dtypes import SAFETENSORS_DTYPES
 from compiler.errors import CheckpointError
 from compiler.sanitize import one_line
 
 _HEADER_LIMIT_BYTES = 100 << 20
 _LARGEST = 1 << 62
 """No number of a model is as large; what is comes from a damaged or hostile file, and is not shown."""
-
-_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WIDTH = ("hidden_size", "n_embd", "d_model")
@@ -109,7 +108,7 @@ def weights_of(ckpt: Path) -> tuple[int, str]:
     if not 0 < counts.total() < _LARGEST:
         return 0, ""
     most = counts.most_common(1)[0][0]
-    return counts.total(), _DTYPES.get(most) or one_line(most, 12)
+    return counts.total(), str(SAFETENSORS_DTYPES.get(most) or one_line(most, 12))
 
 
 def _header_counts(ckpt: Path, name: str) -> list[tuple[str, int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from compiler.found_model import FoundModel
 from compiler.quantity import counted, parameters_text
-from hyperdex_tui.backend.hub_search import HubEntry
 from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry
 from hyperdex_tui.formatting import wrap
 from hyperdex_tui.widgets.model_list import Entry, HubTitle
@@ -24,7 +24,7 @@ class ModelDetail(Pane):
 
     def show_entry(self, entry: Entry | None, model: ModelEntry | None, build: BuildEntry | None) -> None:
         """Show the row under the cursor; `model` is the one it belongs to, `build` the one keys act on."""
-        if isinstance(entry, HubEntry):
+        if isinstance(entry, FoundModel):
             self.show(_hub_lines(entry))
         elif isinstance(entry, HubTitle):  # its row is cut where the terminal is narrow
             width, height = max(20, self.size.width - 2), max(1, self.size.height)
@@ -67,7 +67,7 @@ def _chosen(build: BuildEntry) -> str:
     return f"passes {', '.join(build.passes)}{wiring}"
 
 
-def facts(model: ModelEntry | HubEntry) -> str:
+def facts(model: ModelEntry | FoundModel) -> str:
     """Architecture, parameters and dtype, as far as known."""
     parameters = f"{parameters_text(model.parameters)} parameters" if model.parameters else ""
     return ", ".join(part for part in (model.architecture, parameters, model.dtype) if part)
@@ -78,7 +78,7 @@ def _licence(model: ModelEntry) -> Line:
     return line(named, ("; gated: the hub asks for an agreement" if model.is_gated else "", "warn"))
 
 
-def _hub_lines(entry: HubEntry) -> list[Line]:
+def _hub_lines(entry: FoundModel) -> list[Line]:
     updated = f", changed {entry.updated}" if entry.updated else ""
     verdict = ("✓ this compiler handles it", "good")
     if not entry.is_supported:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
+from compiler.found_model import FoundModel
 from compiler.quantity import bytes_text, counted, parameters_text
-from hyperdex_tui.backend.hub_search import HubEntry
 from hyperdex_tui.backend.inventory import BuildEntry, ModelEntry
 from hyperdex_tui.formatting import cut, pad, pad_left
 from hyperdex_tui.tabular import Cell
@@ -27,7 +27,7 @@ _BYTES_PER_ELEMENT = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 class HubAnswer:
     """How a search of the hub stands: `entries` once `is_done`, else what is going on or went wrong."""
 
-    entries: tuple[HubEntry, ...] = ()
+    entries: tuple[FoundModel, ...] = ()
     message: str = ""
     is_done: bool = False
     is_problem: bool = False
@@ -42,7 +42,7 @@ class HubTitle:
     model_id: str = ""
 
 
-Entry = ModelEntry | BuildEntry | HubEntry | HubTitle
+Entry = ModelEntry | BuildEntry | FoundModel | HubTitle
 
 
 def badges(model: ModelEntry) -> Line:
@@ -144,7 +144,7 @@ class ModelList(RowList):
         if isinstance(entry, HubTitle):
             return (None, None, "hub", None, None, None, None, None, entry.text)
         facts = (entry.architecture or None, entry.parameters or None, entry.dtype or None, entry.licence or None)
-        if isinstance(entry, HubEntry):
+        if isinstance(entry, FoundModel):
             return (entry.model_id, None, "hub", *facts, None, entry.access)
         phases = " ".join(str(number) for number, done in enumerate(entry.phases) if done)
         where = "bundled" if entry.bundled else "prefix"
@@ -233,7 +233,7 @@ def _hub_title(hub: HubAnswer, count: int) -> HubTitle:
     return HubTitle(f"hub: {counted(count, 'more model')}, most downloaded first" if count else _NO_MORE, "dim")
 
 
-def _hub_size(entry: HubEntry) -> str:
+def _hub_size(entry: FoundModel) -> str:
     size = entry.parameters * _BYTES_PER_ELEMENT.get(entry.dtype, 0)
     return f"~{bytes_text(size)}" if size else "-"
 

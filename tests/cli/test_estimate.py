@@ -10,6 +10,7 @@ import pytest
 
 from compiler.cli.main import main
 from compiler.demo import demo_folder
+from compiler.target import TARGET_NAMES
 
 
 def estimated(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
@@ -133,3 +134,20 @@ def test_a_misspelt_option_is_refused_before_a_config_is_looked_for(
     assert main([command, "nobody/nothing", "--prefix", str(tmp_path), "--offline", option, value]) == 2
     assert value in capsys.readouterr().err
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, None])
+def test_the_table_fits_the_terminal_and_a_pipe_gets_all_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int | None
+) -> None:
+    monkeypatch.setattr("compiler.cli.estimate.terminal_width", lambda: width)
+    arguments = ["--num-device", "2,5", "--target", "all", "--topology", "2-lines"]
+    assert main(["estimate", str(demo_folder() / "config.json"), *arguments]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()[1:]
+    assert head.startswith("target       N  per device") and head.endswith("  binds")
+    if width is None:
+        assert all(name in head for name in ("of", "tokens/s", "TTFT ms", "bandwidth", "J/token"))
+        assert len(rows) == 2 * len(TARGET_NAMES)
+    else:
+        assert max(map(len, [head, *rows])) <= width
+    assert " ".join(" ".join(rows).split()).count("cannot be wired as 2-lines: each of 2 lines of a server has 4") >= 1

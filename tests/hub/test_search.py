@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from compiler.errors import HubError, HyperDexError, UsageError
-from compiler.hub.search import LIMIT, FoundModel, search_models
+from compiler.found_model import FoundModel
+from compiler.hub.search import LIMIT, search_models
 from tests.hub.conftest import QUICK, TOKEN
 from tests.hub.local_hub import Fault, LocalHub
 
@@ -40,8 +41,8 @@ def stocked(hub: LocalHub) -> LocalHub:
 def test_a_search_says_what_decides_whether_to_try_a_model(stocked: LocalHub) -> None:
     found = search_models("OPT", patience=QUICK)
     assert found == (
-        FoundModel("org/opt-gated", "LlamaForCausalLM", gating="manual", downloads=50),
-        FoundModel("org/opt-small", "OPTForCausalLM", 1010, "float16", "mit", "", False, 5, "2024-05-06"),
+        FoundModel("org/opt-gated", "LlamaForCausalLM", gating="manual", downloads=50, is_supported=True),
+        FoundModel("org/opt-small", "OPTForCausalLM", 1010, "float16", "mit", "", False, 5, "2024-05-06", True),
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compiler.quantity import bytes_text
-from compiler.workspace import ModelFolder
-from hyperdex_tui.backend.inventory import folder_bytes
+from compiler.workspace import ModelFolder, folder_bytes
 from hyperdex_tui.widgets.model_list import ModelList
 from tests.tui.builds import BUILD, MODEL, make_model
 from tests.tui.conftest import MakeApp

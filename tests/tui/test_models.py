@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from compiler.checkpoint.json_object import read_json
+from compiler.found_model import FoundModel
 from compiler.workspace import ModelFolder, lock
 from hyperdex_tui.backend.fit import estimate_fit
-from hyperdex_tui.backend.hub_search import HubEntry, search_hub
-from hyperdex_tui.backend.inventory import read_json, read_model
+from hyperdex_tui.backend.hub_search import search_hub
+from hyperdex_tui.backend.inventory import read_model
 from hyperdex_tui.backend.words import config_words, weights_of
 from hyperdex_tui.screens.compile import CompileScreen
 from hyperdex_tui.screens.fit import FitScreen
@@ -135,7 +137,7 @@ async def test_models_that_are_here_are_not_listed_twice(make_app: MakeApp, buil
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         listing = app.screen.query_one(ModelList)
-        listing.show((read_model(built),), "tiny", HubAnswer((HubEntry(MODEL), HubEntry("a/tiny")), is_done=True))
+        listing.show((read_model(built),), "tiny", HubAnswer((FoundModel(MODEL), FoundModel("a/tiny")), is_done=True))
         ids = [listing.cells(index)[0] for index in range(listing.row_count())]
         assert ids == [MODEL, MODEL, None, "a/tiny"]
 
