@@ -88,6 +88,7 @@ KEYS: tuple[Key, ...] = (
     Key("compile", "left,h", "decrease", "", "Previous value of the field", "← h", False),
     Key("compile", "space", "switch", "switch", "Switch an option on or off", "Space", False),
     Key("jobs", "enter", "attach", "attach", "Follow the job", "Enter"),
+    Key("jobs", "x", "cancel", "cancel", "Stop the compile under the cursor (SIGTERM), after asking"),
     Key("jobs", "r", "rescan", "rescan", "Read the job files again"),
     Key("run", "x", "cancel", "cancel", "Stop the compile (SIGTERM); finished phases stay"),
     Key("run", "d", "detach", "detach", "Leave; the compile goes on"),

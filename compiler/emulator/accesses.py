@@ -27,6 +27,11 @@ class Span:
     register: int
     written: bool
 
+    @property
+    def end(self) -> int:
+        """Behind the last element."""
+        return self.begin + self.count
+
 
 def spans(instr: Instruction) -> tuple[Span, ...]:
     """LMU spans of an instruction, reads first; empty ones are left out."""

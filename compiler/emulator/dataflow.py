@@ -11,12 +11,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compiler.emulator.accesses import spans
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Effect, Kind, Unit
 
 _OPENERS = ("rd.param", "rd.kv")
-_BY_STREAM = {"mm": "dst", "wr.key": "src", "wr.value": "src"}
-"""The LMU operand that an instruction leaves unused when its vector takes a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class _Walk:
 
     def __init__(self, path: Sequence[Instruction]) -> None:
         self.path = path
-        spans = [span for instr in path for span in _lmu_spans(instr)]
-        self.edges = sorted({edge for begin, end, _ in spans for edge in (begin, end)})
+        self.spans = [spans(instr) for instr in path]
+        self.edges = sorted({edge for each in self.spans for span in each for edge in (span.begin, span.end)})
         self.writer = [-1] * len(self.edges)
         self.readers: list[dict[Unit | int, int]] = [{} for _ in self.edges]
         self.streams: dict[int, int] = {}
@@ -82,9 +81,9 @@ class _Walk:
                 self.stream_reader[number] = index
         # The last reader on a unit is the last to end; what is posted to the SMA ends in any order.
         reader = index if instr.spec.unit is Unit.SMA else instr.spec.unit
-        for begin, end, is_write in _lmu_spans(instr):
-            if not is_write:
-                for piece in self._pieces(begin, end):
+        for span in self.spans[index]:
+            if not span.written:
+                for piece in self._pieces(span.begin, span.end):
                     waits.add(self.writer[piece])
                     self.readers[piece][reader] = index
         if instr.mnemonic == "rd.kv":
@@ -97,9 +96,9 @@ class _Walk:
     def _writes(self, index: int, instr: Instruction) -> set[int]:
         """Mark what an instruction writes; who used that before it."""
         hazards: set[int] = set()
-        for begin, end, is_write in _lmu_spans(instr):
-            if is_write:
-                for piece in self._pieces(begin, end):
+        for span in self.spans[index]:
+            if span.written:
+                for piece in self._pieces(span.begin, span.end):
                     hazards.update(who for who in self.readers[piece].values() if who != index)
                     hazards.add(self.writer[piece])
                     self.writer[piece] = index
@@ -119,27 +118,3 @@ class _Walk:
     def _pieces(self, begin: int, end: int) -> range:
         """The stretches between two neighbouring edges that [begin, end) is made of."""
         return range(bisect_left(self.edges, begin), bisect_left(self.edges, end))
-
-
-def extent(instr: Instruction, names: tuple[str, ...]) -> int:
-    """Elements an LMU operand covers, registers taken at their static bound."""
-    count = 1
-    for name in names:
-        count *= instr.integer(name)
-    return count
-
-
-def _lmu_spans(instr: Instruction) -> list[tuple[int, int, bool]]:
-    """The LMU elements [begin, end) that an instruction touches, and whether it writes them."""
-    spans = []
-    for operand, value in zip(instr.spec.operands, instr.values, strict=True):
-        if operand.kind is not Kind.LMU or (operand.name == _BY_STREAM.get(instr.mnemonic) and _uses_stream(instr)):
-            continue
-        count = extent(instr, operand.extent)
-        if count:
-            spans.append((int(value), int(value) + count, operand.effect is Effect.WRITE))
-    return spans
-
-
-def _uses_stream(instr: Instruction) -> bool:
-    return instr.integer("out" if instr.mnemonic == "mm" else "stream") != 0

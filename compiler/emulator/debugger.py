@@ -19,10 +19,12 @@ from functools import cached_property
 
 import numpy as np
 
+from compiler.debug_info import LayerBegin, layer_begins
 from compiler.debug_records import BREAK_KINDS, GRANULARITIES, NAMED_SITES, Breakpoint, Candidate, Stopped, Token
 from compiler.emulator.accesses import spans
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.machine import Machine, Stop
+from compiler.emulator.path import loop_end
 from compiler.emulator.session import GREEDY, SamplingParameters, Session, step_budget
 from compiler.emulator.state import EngineVector
 from compiler.emulator.views import Snapshot, changed_ranges, changed_registers, inputs, outputs, snapshot
@@ -141,9 +143,9 @@ class Debugger:
                 found = machine.find(mnemonic=value)
             case "layer":
                 layer = _number(value)
-                begins = [pc for pc, each in self._layer_begins if each == layer]
+                begins = [each.begin for each in self._layer_begins if each.layer == layer]
                 if layer is None or not begins:
-                    last = max((each for _, each in self._layer_begins), default=-1)
+                    last = max((each.layer for each in self._layer_begins), default=-1)
                     raise UsageError(f"layer {value[:40]!r} is none of 0 to {last}")
                 found = tuple(begins)
             case "tensor":
@@ -355,7 +357,7 @@ class Debugger:
         if granularity == "token":
             return self._loop_heads
         if granularity == "layer":
-            return frozenset(pc for pc, _ in self._layer_begins) | self._loop_heads
+            return frozenset(each.begin for each in self._layer_begins) | self._loop_heads
         node = self._node_index(self.machine.pc)
         if node < 0:
             return self._node_begins | self._loop_heads
@@ -364,30 +366,13 @@ class Debugger:
     @cached_property
     def _loop_heads(self) -> frozenset[int]:
         """The head of the token loop: where its last jump backwards leads."""
-        found = [
-            instr.integer("target")
-            for pc, instr in enumerate(self.machine.program)
-            if instr.mnemonic == "jmp" and instr.integer("target") <= pc
-        ]
-        return frozenset(found[-1:])
+        end = loop_end(self.machine.program)
+        return frozenset({self.machine.program[end].integer("target")} if end >= 0 else ())
 
     @cached_property
-    def _layer_begins(self) -> tuple[tuple[int, int], ...]:
-        """(pc, layer) where each layer begins; -1 behind the last one's end."""
-        begins: list[tuple[int, int]] = []
-        newest, last = -1, -1
-        debug = self.machine.build.debug
-        for pc in range(len(self.machine.program)):
-            node = debug.node_of(pc)
-            layer = node.source.layer if node is not None else -1
-            if layer > newest:
-                newest = layer
-                begins.append((pc, layer))
-            if layer >= 0:
-                last = pc
-        if 0 <= last < len(self.machine.program) - 1:
-            begins.append((last + 1, -1))
-        return tuple(begins)
+    def _layer_begins(self) -> tuple[LayerBegin, ...]:
+        """Where each layer begins; -1 behind the last one's end."""
+        return layer_begins(self.machine.build.debug)[1:]
 
     @cached_property
     def _node_ends(self) -> dict[int, int]:

@@ -85,7 +85,8 @@ def _role(instr: Instruction) -> Role:
 def _follow(instructions: Sequence[Instruction], last_prompt: int) -> list[int]:
     """The instructions of the second turn of the token loop, or of the whole program when it has none."""
     registers = [0] * REGISTER_COUNT
-    loop = _loop_end(instructions)
+    loop = loop_end(instructions)
+    loop = len(instructions) - 1 if loop < 0 else loop
     turns: list[list[int]] = [[]]
     met: set[int] = set()
     pc = 0
@@ -109,10 +110,10 @@ def _follow(instructions: Sequence[Instruction], last_prompt: int) -> list[int]:
     return turns[-1]
 
 
-def _loop_end(instructions: Sequence[Instruction]) -> int:
-    """The last jump backwards: it closes the token loop."""
+def loop_end(instructions: Sequence[Instruction]) -> int:
+    """The last jump backwards: it closes the token loop; -1 when there is none."""
     found = [pc for pc, instr in enumerate(instructions) if instr.mnemonic == "jmp" and instr.integer("target") <= pc]
-    return found[-1] if found else len(instructions) - 1
+    return found[-1] if found else -1
 
 
 def _next(instr: Instruction, pc: int, registers: list[int], last_prompt: int) -> int:

@@ -17,6 +17,7 @@ from hyperdex_tui.formatting import pad, pad_left, seconds_text
 from hyperdex_tui.keys import bindings
 from hyperdex_tui.messages import OpenRun, RowChosen
 from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.screens.stopping import ask_to_stop
 from hyperdex_tui.tabular import Cell
 from hyperdex_tui.widgets.painted import Line, line
 from hyperdex_tui.widgets.row_list import RowList
@@ -164,6 +165,17 @@ class JobsScreen(AppScreen):
     def on_row_chosen(self, event: RowChosen) -> None:
         """Follow it."""
         self.action_attach()
+
+    def action_cancel(self) -> None:
+        """Ask, then stop the job under the cursor."""
+        listing = self.query_one(JobList)
+        if not listing.jobs:
+            return
+        job, progress, state = listing.jobs[listing.cursor]
+        if state not in ("starting", RUNNING):
+            self.say("this compile has already ended")
+            return
+        ask_to_stop(self, job, progress.started)
 
     def action_attach(self) -> None:
         """Follow the job under the cursor."""

@@ -12,7 +12,7 @@ from textual.timer import Timer
 
 from compiler.errors import HyperDexError
 from compiler.workspace import Workspace, parse_build_name
-from hyperdex_tui.backend.jobs import STARTING_S, Follower, JobFile, Launcher, cancel, is_alive, last_words, stop
+from hyperdex_tui.backend.jobs import STARTING_S, Follower, JobFile, Launcher, is_alive, last_words
 from hyperdex_tui.backend.progress import JobProgress
 from hyperdex_tui.formatting import seconds_text, wrap
 from hyperdex_tui.keys import bindings
@@ -28,6 +28,7 @@ from hyperdex_tui.messages import (
     RowMoved,
 )
 from hyperdex_tui.screens.base import AppScreen
+from hyperdex_tui.screens.stopping import ask_to_stop
 from hyperdex_tui.widgets.log_list import LEVELS, LogList
 from hyperdex_tui.widgets.painted import Pane, line
 from hyperdex_tui.widgets.phases import PhaseTable
@@ -176,21 +177,7 @@ class RunScreen(AppScreen):
         if self.progress.ended:
             self.say("this compile has already ended")
             return
-        from hyperdex_tui.screens.ask import AskScreen
-
-        self.app.push_screen(
-            AskScreen(
-                f"Stop compiling {self.job.model_id}?", "Finished phases stay; the phase at work leaves nothing."
-            ),
-            self._cancel,
-        )
-
-    def _cancel(self, sure: bool | None) -> None:
-        if not sure:
-            return
-        started, pid = self.progress.started, self._launcher.pid(self.job)
-        problem = stop(pid) if pid else cancel(started) if started is not None else "nobody knows its process yet"
-        self.say(problem or "asked the compile to stop", "warning" if problem else "information")
+        ask_to_stop(self, self.job, self.progress.started, self._launcher.pid(self.job))
 
     def action_detach(self) -> None:
         """Leave; the process goes on."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -229,3 +233,25 @@ async def test_cards_of_this_machine_set_the_number_of_devices(prefix: Path, tmp
         await settle(pilot)
         assert isinstance(app.screen, CompileScreen)
         assert app.screen.spec.num_devices == 2 and "2 cards here (10ee)" in text(app)
+
+
+async def test_a_compile_is_stopped_from_the_list_of_jobs_after_asking(make_app: MakeApp, prefix: Path) -> None:
+    words = [sys.executable, "-c", "import time; time.sleep(60)", "compiler"]
+    with subprocess.Popen(words) as process:
+        host = socket.gethostname()
+        write(prefix, JobStarted(-1, 0.0, MODEL, "u55c-2x", process.pid, host, "", ""), *LOG[1:])
+        app = make_app()
+        async with app.run_test(size=SIZE) as pilot:
+            await settle(pilot)
+            await press(pilot, "J")
+            await until(pilot, lambda: "running" in text(app))
+            await press(pilot, "x")
+            assert f"Stop compiling {MODEL}?" in text(app)
+            await press(pilot, "n")
+            assert process.poll() is None
+            await press(pilot, "x", "y")
+            assert process.wait(10) == -signal.SIGTERM
+            await press(pilot, "r")
+            assert "died" in text(app)
+            await press(pilot, "x")
+            assert "Stop compiling" not in text(app)
