@@ -114,7 +114,7 @@ def _changed_config(folder: ModelFolder, converted: ReadJson) -> str:
     found = read_json(folder.ckpt / _CHECKPOINT_CONFIG)
     if found.problem or found.fields == before:
         return found.problem
-    return f"{_CHECKPOINT_CONFIG} changed" if found.fields else f"{_CHECKPOINT_CONFIG} is gone"
+    return f"{_CHECKPOINT_CONFIG} {'is gone' if find_file(folder.ckpt, _CHECKPOINT_CONFIG) is None else 'changed'}"
 
 
 def _changed_file(folder: ModelFolder, converted: ReadJson) -> str:

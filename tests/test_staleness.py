@@ -42,6 +42,11 @@ def _change_config(folder: ModelFolder) -> str:
     return "config.json changed"
 
 
+def _empty_config(folder: ModelFolder) -> str:
+    (folder.ckpt / "config.json").write_text("{}")
+    return "config.json changed"
+
+
 def _flip_weight(folder: ModelFolder) -> str:
     path = folder.ckpt / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -80,6 +85,7 @@ def _break_config(folder: ModelFolder) -> str:
     "change",
     [
         _change_config,
+        _empty_config,
         _flip_weight,
         _lengthen_weights,
         _remove_weights,

@@ -24,6 +24,15 @@ class Signalled(SystemExit):
     """A signal came. Not a KeyboardInterrupt: click would answer that one itself."""
 
 
+_KINDS = {
+    "integer": "a whole number",
+    "integer range": "a whole number",
+    "float": "a number",
+    "float range": "a number",
+}
+"""Click's names of what an option takes, in words."""
+
+
 def as_error(failure: BaseException) -> HyperDexError:
     """The error of our own tree that says what `failure` says, in one line."""
     if isinstance(failure, HyperDexError):
@@ -52,8 +61,10 @@ def as_error(failure: BaseException) -> HyperDexError:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean A or B?` of the names that look like `name`; "" when none does."""
-    close = get_close_matches(name, list(known), _SHOWN, 0.6)
+    """`did you mean A or B?` of the names that look like `name` or are it behind an ORG/; "" when none does."""
+    names = list(known)
+    same = [each for each in names if each.casefold().endswith(f"/{name.casefold()}")]
+    close = list(dict.fromkeys([*same, *get_close_matches(name, names, _SHOWN, 0.6)]))[:_SHOWN]
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -67,7 +78,9 @@ def _usage_error(failure: click.UsageError) -> UsageError:
         return UsageError(f"{parameter.human_readable_name} is missing", advice)
     if isinstance(failure, click.BadParameter) and parameter is not None:
         name = parameter.opts[-1] if isinstance(parameter, click.Option) else parameter.human_readable_name
-        return UsageError(f"{name}: {failure.message.rstrip('.')}", advice)
+        kind = parameter.type.name
+        message = failure.message.rstrip(".").replace(f"a valid {kind}", _KINDS.get(kind, f"a valid {kind}"))
+        return UsageError(f"{name}: {message}", advice)
     return UsageError(failure.format_message().rstrip("."), advice)
 
 

@@ -39,6 +39,10 @@ _LAYOUTS = {
 }
 
 
+_USUAL_ROWS = 18
+_SMALL_ROWS = 11
+
+
 class MemoryScreen(AppScreen):
     """Bar on top, list in the middle, detail below."""
 
@@ -63,6 +67,11 @@ class MemoryScreen(AppScreen):
         yield MemoryBar()
         yield RegionList()
         yield Pane(id="region-detail", classes="detail")
+
+    def on_resize(self) -> None:
+        """A small terminal has room for bar and list, a smaller one for the list alone."""
+        self.query_one("#region-detail", Pane).display = self.size.height >= _USUAL_ROWS
+        self.query_one(MemoryBar).display = self.size.height >= _SMALL_ROWS
 
     def on_mount(self) -> None:
         """Read the map in a thread."""

@@ -65,8 +65,13 @@ def test_every_option_says_what_it_does(name: str) -> None:
         (["compile"], "MODEL_ID is missing; see hyperdex compile --help"),
         (
             ["compile", "a", "--num-device", "x"],
-            "--num-device: 'x' is not a valid integer; see hyperdex compile --help",
+            "--num-device: 'x' is not a whole number; see hyperdex compile --help",
         ),
+        (
+            ["generate", "a", "b", "--max-new-tokens", "x"],
+            "--max-new-tokens: 'x' is not a whole number; see hyperdex generate --help",
+        ),
+        (["generate", "a", "b", "--top-p", "x"], "--top-p: 'x' is not a number; see hyperdex generate --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -83,6 +88,8 @@ def test_a_model_id_that_is_nearly_right_is_answered_with_the_one_that_is_there(
     (prefix / "facebook" / "opt-125m" / "ckpt").mkdir(parents=True)
     (prefix / "facebook" / "opt-125m" / "ckpt" / "config.json").write_text("{}")
     assert main(["map", "facebok/opt-125m", "--prefix", str(prefix)]) == 6
+    assert "; did you mean facebook/opt-125m? otherwise run hyperdex compile " in capsys.readouterr().err
+    assert main(["map", "OPT-125m", "--prefix", str(prefix)]) == 6  # without its organisation
     assert "; did you mean facebook/opt-125m? otherwise run hyperdex compile " in capsys.readouterr().err
     assert main(["map", "facebook/opt-125m", "--prefix", str(prefix)]) == 6
     assert "did you mean" not in capsys.readouterr().err

@@ -35,6 +35,18 @@ async def test_escape_leads_back_to_the_models(make_app: MakeApp, built: ModelFo
         assert text(app) == before
 
 
+@pytest.mark.parametrize("key", ["i", "m"])
+async def test_a_small_terminal_shows_the_title_and_rows_of_the_list(
+    make_app: MakeApp, built: ModelFolder, key: str
+) -> None:
+    app = make_app()
+    async with app.run_test(size=(60, 12)) as pilot:
+        await settle(pilot)
+        await press(pilot, key)
+        await until(pilot, lambda: any(row.startswith("▶") for row in rows(app)))
+        assert rows(app)[0].startswith(" HyperDex") and "help" in rows(app)[-1]
+
+
 async def test_escape_on_the_first_screen_stays(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=SIZE) as pilot:
