@@ -28,7 +28,7 @@ _QUIET_S = 0.06
 """A repaint is over when nothing came for so long."""
 
 _DEMO = "hyperdex/demo"
-_RUNS, _KEYS_OF_A_RUN = 6, 20
+_RUNS, _KEYS_OF_A_RUN = 15, 8
 _BETWEEN_S = 0.03
 """The same beside a run, whose progress is told ten times a second."""
 
