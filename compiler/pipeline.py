@@ -127,7 +127,7 @@ def _download(folder: ModelFolder, options: CompileOptions, report: Reporter) ->
         on_message=report.message,
     )
     if snapshot.origin == "local":
-        report.skip("using the files placed by hand")
+        report.skip("using the files in ckpt/")
     elif snapshot.fetched_bytes == 0:
         report.skip(f"commit {snapshot.revision[:12]} is already here")
     return snapshot.revision

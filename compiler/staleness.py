@@ -19,7 +19,7 @@ from compiler.checkpoint.fingerprint import STATE_NAME
 from compiler.checkpoint.json_object import ReadJson, read_json
 from compiler.checkpoint.regular_file import find_file
 from compiler.checkpoint.small_files import hash_small_files
-from compiler.errors import CheckpointError, HyperDexError
+from compiler.errors import ArtifactError, CheckpointError, HyperDexError
 from compiler.sanitize import one_line
 from compiler.workspace import ModelFolder
 
@@ -76,10 +76,24 @@ def stale_build(folder: ModelFolder, build: str, checkpoint: CheckpointState | N
         return "no parameters" if param is None else "no program"
     if inst.param_fingerprint != param.fingerprint:
         return "the program belongs to other parameters"
+    if problem := _changed_artifact(folder.param(build), param) or _changed_artifact(folder.inst(build), inst):
+        return problem
     state = checkpoint or checkpoint_state(folder)
     if state.fingerprint not in ("", param.checkpoint_fingerprint):
         return "the checkpoint was converted again since"
     return state.stale or _changed_source(folder, inst)
+
+
+def _changed_artifact(folder: Path, manifest: Manifest) -> str:
+    """The first file of a build that is gone or has another size."""
+    for entry in manifest.files:
+        try:
+            size = files.find_build_file(folder, entry.name).size
+        except ArtifactError as error:
+            return error.problem
+        if size != entry.size:
+            return f"{files.where_of(folder, entry.name)} has {size} bytes, the manifest says {entry.size}"
+    return ""
 
 
 def _changed_source(folder: ModelFolder, inst: Manifest) -> str:

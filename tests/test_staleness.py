@@ -126,6 +126,19 @@ def test_small_files_make_the_program_stale_and_not_the_checkpoint(folder: Model
     assert stale_build(folder, BUILD) == "tokenizer.json is gone"
 
 
+@pytest.mark.parametrize("half", ["param", "inst"])
+def test_a_build_with_a_file_gone_or_cut_is_stale(folder: ModelFolder, half: str) -> None:
+    place = getattr(folder, half)(BUILD)
+    for file in (each for each in place.iterdir() if each.name != "manifest.json"):
+        content = file.read_bytes()
+        os.truncate(file, len(content) - 1)
+        assert f"{file.name} has {len(content) - 1} bytes" in stale_build(folder, BUILD)
+        file.unlink()
+        assert f"{file.name} cannot be read: it is missing" in stale_build(folder, BUILD)
+        file.write_bytes(content)
+        assert stale_build(folder, BUILD) == ""
+
+
 def test_a_build_without_one_half_or_with_another_s_is_stale(folder: ModelFolder) -> None:
     manifest = folder.param(BUILD) / "manifest.json"
     content = manifest.read_text()
