@@ -48,13 +48,13 @@ def channel_tasks(
         vectors: address of the vector, float32 [cols].
         result: address of the result, float32 [rows].
     """
-    tasks = np.empty((CHANNELS, len(TASK_FIELDS)), dtype=np.int64)
+    tasks = np.zeros((CHANNELS, len(TASK_FIELDS)), dtype=np.int64)
     tasks[:, 0] = addresses
     tasks[:, 1] = row_bytes
     tasks[:, 2] = rows_by_channel(rows)
     tasks[:, 3:6] = cols, vectors, cols
     tasks[:, 6] = result + 4 * np.arange(CHANNELS)
-    tasks[:, 7:] = CHANNELS, rows, 1
+    tasks[:, 7:10] = CHANNELS, rows, 1
     return tasks
 
 

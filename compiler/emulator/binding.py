@@ -20,7 +20,7 @@ from compiler.emulator.caches import Cache
 from compiler.emulator.lanes import Lane
 from compiler.emulator.link import LocalLink
 from compiler.emulator.schedule import Node
-from compiler.emulator.tape import Row, float_bits
+from compiler.emulator.tape import PACKED_HEADER_BYTES, Row, float_bits
 from compiler.emulator.trap import Trap
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import RopeStyle
@@ -78,10 +78,25 @@ class Binding(Arguments):
     Attributes:
         chosen: matrices to check before a run.
         products: multiplications of all rows together, to judge whether threads pay.
+
+    Args:
+        program: the whole program.
+        renamed: operands of the plan's instructions, LMU addresses being places in `storage`.
+        lanes: of the plan.
+        storage: float32 [lanes, devices, elements].
+        packed_from: from so many lanes on, what is multiplied is packed; 0: never.
     """
 
-    def __init__(self, program: tuple[Instruction, ...], renamed: Renamed, lanes: list[Lane], storage: Vector) -> None:
+    def __init__(
+        self,
+        program: tuple[Instruction, ...],
+        renamed: Renamed,
+        lanes: list[Lane],
+        storage: Vector,
+        packed_from: int = 0,
+    ) -> None:
         self.chosen: list[Chosen] = []
+        self._packed_from = packed_from
         self.products = 0
         super().__init__(lanes[0], storage)
         self._program = program
@@ -146,7 +161,9 @@ class Binding(Arguments):
             target = self._in("dst", made)
         else:
             target = self._at("dst", o.dst)
-        phases = [[self._product(o, source, target)]]
+        packed = self._packed(o, member)
+        phases = [[self._each("pack", **packed, **self._at("src", o.src), length=o.cols)]] if packed else []
+        phases.append([self._product(o, source, target, packed)])
         if bias is not None or o.rotary_dim or o.act or self._memory.memory_map.dtype != FLOAT32:
             phases.append(self._finish(target, _renamed_fields(target, "dst", "src"), o, o.rows, bias))
         if writers:
@@ -154,7 +171,17 @@ class Binding(Arguments):
             phases.append([kept])
         return phases
 
-    def _product(self, o: SimpleNamespace, source: SimpleNamespace, target: dict[str, int]) -> Row:
+    def _packed(self, o: SimpleNamespace, member: int) -> dict[str, int]:
+        """Fields of scratch for packed vectors; none where packing does not pay."""
+        if not 0 < self._packed_from <= self._lanes:
+            return {}
+        floats = -(-(PACKED_HEADER_BYTES + 2 * o.cols) // 64) * 16
+        shape = (self._lanes, self._devices, floats)
+        return self._in("packed", self._keep(("packed", member, floats), lambda: aligned_zeros(shape)))
+
+    def _product(
+        self, o: SimpleNamespace, source: SimpleNamespace, target: dict[str, int], packed: dict[str, int]
+    ) -> Row:
         if source.index:
             self.chosen.append(Chosen(source.hbm, source.index, source.step, source.rows, source.cols, source.stride))
         else:
@@ -171,7 +198,7 @@ class Binding(Arguments):
             "cols": o.cols,
             "lanes": self._lanes,
         }
-        return self._row("product", self._devices * CHANNELS, {**fields, **target, **self._at("src", o.src)})
+        return self._row("product", self._devices * CHANNELS, {**fields, **target, **self._at("src", o.src), **packed})
 
     def _finish(
         self, target: dict[str, int], source: dict[str, int], o: SimpleNamespace, length: int, bias: Vector | None

@@ -48,7 +48,6 @@ class BoundPlan:
         for node in plan.schedule.nodes:
             for (pc, name), (version, offset) in node.operands.items():
                 setattr(self._renamed[pc], name, version.address + offset)
-        self._binding = Binding(plan.program, self._renamed, self.lanes, self.storage)
         self.calls = self._bind()
         self._entry = [(each.begin, each.begin + each.count, each.address) for each in plan.schedule.entry]
         self._shown = _merged(plan.schedule.shown)
@@ -62,6 +61,8 @@ class BoundPlan:
         """
         kernel = self._state.memory.kernel
         code = kernel.tape_code(self._state.memory.memory_map.dtype)
+        packed_from = code.packed_from if code is not None else 0
+        self._binding = Binding(self.plan.program, self._renamed, self.lanes, self.storage, packed_from)
         calls: list[Callable[[], None]] = []
         pending: list[list[Row]] = []
 

@@ -25,7 +25,7 @@ from compiler.emulator.arithmetic import (
     ROUND_TO_WHOLE,
 )
 
-I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32 = ir.HalfType(), ir.FloatType()
 PTR = ir.PointerType()
 FLOATS = ir.VectorType(F32, LANES)
@@ -167,17 +167,44 @@ class Code:
         carried: tuple[Value, ...] = (),
     ) -> tuple[Value, ...]:
         """`body(group, carried)` for all groups of a vector of `length` elements, the last one perhaps in part."""
+        return self._by(1, length, lambda groups, values: body(groups[0], values), carried)
+
+    def pairs(
+        self,
+        length: Value,
+        body: Callable[[Group, Group, tuple[Value, ...]], tuple[Value, ...] | None],
+        carried: tuple[Value, ...] = (),
+    ) -> tuple[Value, ...]:
+        """`body(first, second, carried)` for groups two by two, the last ones perhaps in part or empty."""
+        return self._by(2, length, lambda groups, values: body(groups[0], groups[1], values), carried)
+
+    def _by(
+        self,
+        count: int,
+        length: Value,
+        body: Callable[[list[Group], tuple[Value, ...]], tuple[Value, ...] | None],
+        carried: tuple[Value, ...],
+    ) -> tuple[Value, ...]:
+        """`body(groups, carried)` for `count` neighbouring groups at a time."""
         b = self.b
-        whole = b.and_(length, I64(-LANES))
-        carried = self.loop(whole, lambda k, values: body(Group(self, k, None), values), carried, LANES)
+        begins = range(0, count * LANES, LANES)
+        whole = b.and_(length, I64(-count * LANES))
+
+        def full(index: Value, values: tuple[Value, ...]) -> tuple[Value, ...] | None:
+            return body([Group(self, b.add(index, I64(begin)) if begin else index, None) for begin in begins], values)
+
+        carried = self.loop(whole, full, carried, count * LANES)
         rest = b.sub(length, whole)
         before = b.block
         tail, behind = self.function.append_basic_block(), self.function.append_basic_block()
         b.cbranch(b.icmp_signed("!=", rest, I64(0)), tail, behind)
         b.position_at_end(tail)
         existing = self.spread(b.trunc(rest, I32), INTS)
-        mask = b.icmp_unsigned("<", ir.Constant(INTS, list(range(LANES))), existing)
-        results = body(Group(self, whole, mask), carried) or ()
+        groups = []
+        for begin in begins:
+            mask = b.icmp_signed("<", ir.Constant(INTS, list(range(begin, begin + LANES))), existing)
+            groups.append(Group(self, b.add(whole, I64(begin)), mask))
+        results = body(groups, carried) or ()
         last = b.block
         b.branch(behind)
         b.position_at_end(behind)
@@ -206,7 +233,7 @@ class Code:
     def spread(self, value: Value, kind: Any = FLOATS) -> Value:
         """A vector with `value` in every lane."""
         single = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, I32(0))
-        return self.b.shuffle_vector(single, ir.Constant(kind, ir.Undefined), splat(I32, 0))
+        return self.b.shuffle_vector(single, single, ir.Constant(ir.VectorType(I32, kind.count), [0] * kind.count))
 
     def prefetch(self, address: Value) -> None:
         """Ask for the cache line at `address`, which need not exist."""

@@ -50,11 +50,13 @@ class TapeCode(NamedTuple):
         operations: address by name.
         run: the interpreter.
         give_way: address of what it calls to let other threads run; 0: nothing.
+        packed_from: so many vectors of one matrix are worth packing; 0: none.
     """
 
     operations: dict[str, int]
     run: _Interpreter
     give_way: int
+    packed_from: int
 
 
 class Kernel:
@@ -141,10 +143,12 @@ class _Engine:
         llvm: llvmlite.binding, initialised.
         machine_code: its engine.
         native_half: whether the processor converts float16.
+        pairs: whether it has the instruction of `pairs_ir`.
     """
 
-    def __init__(self, llvm: Any, machine_code: Any, native_half: bool) -> None:
+    def __init__(self, llvm: Any, machine_code: Any, native_half: bool, pairs: bool) -> None:
         self.native_half = native_half
+        self._pairs = pairs
         self._llvm = llvm
         self._machine_code = machine_code
         self._tapes: dict[int, TapeCode | None] = {}
@@ -173,6 +177,7 @@ class _Engine:
 
     def _compile_tape(self, dtype: DType) -> TapeCode | None:
         from compiler.emulator import tape_ir
+        from compiler.emulator.kernel_ir import BLOCKED_VECTORS
         from compiler.emulator.operation_ir import operation_name
 
         try:
@@ -185,6 +190,7 @@ class _Engine:
             {name: self.address(operation_name(name, dtype)) for name in OPS},
             prototype(self.address(tape_ir.interpreter_name(dtype))),
             int(self._llvm.address_of_symbol("sched_yield") or 0),
+            BLOCKED_VECTORS if self._pairs and dtype == BFLOAT16 else 0,
         )
 
 
@@ -206,8 +212,9 @@ def _engine() -> _Engine | None:
         machine = llvm.Target.from_triple(triple).create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=2
         )
-        engine = _Engine(llvm, llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine), native_half)
-        engine.add(kernel_ir.module_text(native_half))
+        pairs = bool(features.get("avx512bf16"))
+        engine = _Engine(llvm, llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine), native_half, pairs)
+        engine.add(kernel_ir.module_text(native_half, pairs))
     except (RuntimeError, OSError):
         return None
     return engine

@@ -20,7 +20,9 @@ from llvmlite import ir
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
-from compiler.emulator.ir_builder import CACHE_LINE, F32, FLOATS, I8, I64, PTR, Code, Group, Value, splat
+from compiler.emulator.ir_builder import CACHE_LINE, F32, FLOATS, I64, PTR, Code, Group, Value, splat
+from compiler.emulator.pairs_ir import Paired
+from compiler.emulator.panels_ir import KINDS, SUM_BYTES, VOID, Panel, Panels, internal, least, tiled
 from compiler.emulator.task import TASK_FIELDS, function_name
 
 TILE_ROWS = 4  # `Code.fold_four`
@@ -30,25 +32,19 @@ TILE_VECTORS = 4
 BLOCK_COLS = 512
 """Columns of a tile's rows that are widened together: they stay in the first-level cache."""
 
-PANEL_VECTORS = 64
-"""Vectors that go over a block before the next block is widened: so many running sums are kept."""
-
 BLOCKED_VECTORS = 16
 """From so many vectors on, widening once pays."""
 
 _ROW_BYTES = 4 * (BLOCK_COLS + LANES)
 """Between the widened rows of a block; no power of two, so that they lie in different cache sets."""
 
-_SUM_BYTES = 4 * LANES
-_POINTERS = ("matrix", "vectors", "result")
-_VOID = ir.VoidType()
 
-
-def module_text(native_half: bool) -> str:
+def module_text(native_half: bool, pairs: bool) -> str:
     """The whole module.
 
     Args:
         native_half: whether the processor converts half to float; else it is done with integers.
+        pairs: whether it has the instruction of `pairs_ir`.
     """
     module = ir.Module("kernel")
     tiles = {count: _block_tile(module, count) for count in (1, TILE_VECTORS)}
@@ -58,14 +54,9 @@ def module_text(native_half: bool) -> str:
             for count in (1, TILE_ROWS)
             for vectors in (1, TILE_VECTORS)
         }
-        _driver(module, dtype, rows, _Blocked(module, dtype, tiles, native_half).function)
+        blocked = _Blocked(module, dtype, tiles, native_half).function
+        _driver(module, dtype, rows, blocked, Paired(module, blocked).function if pairs and dtype == BFLOAT16 else None)
     return str(module)
-
-
-def _internal(module: Any, name: str, arguments: tuple[Any, ...]) -> Code:
-    code = Code(module, name, _VOID, arguments)
-    code.function.linkage = "internal"
-    return code
 
 
 def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: bool) -> Any:
@@ -73,7 +64,7 @@ def _row_tile(module: Any, dtype: DType, rows: int, vectors: int, native_half: b
 
     Asks for the bytes behind its rows meanwhile, in the order of memory: the next tile's, where rows are not padded.
     """
-    code = _internal(module, f"rows_{dtype}_{rows}x{vectors}", (PTR, I64, I64, PTR, I64, PTR, I64, I64))
+    code = internal(module, f"rows_{dtype}_{rows}x{vectors}", (PTR, I64, I64, PTR, I64, PTR, I64, I64))
     b = code.b
     matrix, row_bytes, cols, first, vector_step, result, result_step, next_ = code.arguments
     begins = [code.at(matrix, b.mul(row_bytes, I64(row))) for row in range(rows)]
@@ -108,12 +99,12 @@ def _block_tile(module: Any, vectors: int) -> Any:
 
     `sums` is [vectors, TILE_ROWS, LANES]. With every group it asks for memory `ahead_step` further behind `ahead`.
     """
-    code = _internal(module, f"block_{vectors}", (PTR, I64, PTR, I64, PTR, PTR, I64))
+    code = internal(module, f"block_{vectors}", (PTR, I64, PTR, I64, PTR, PTR, I64))
     b = code.b
     block, cols, first, vector_step, kept, ahead, ahead_step = code.arguments
     rows = [code.at(block, I64(row * _ROW_BYTES)) for row in range(TILE_ROWS)]
     begins = [code.element(first, b.mul(vector_step, I64(vector))) for vector in range(vectors)]
-    places = [code.at(kept, I64(at * _SUM_BYTES)) for at in range(vectors * TILE_ROWS)]
+    places = [code.at(kept, I64(at * SUM_BYTES)) for at in range(vectors * TILE_ROWS)]
 
     def group(g: Group, sums: tuple[Value, ...]) -> tuple[Value, ...]:
         if g.mask is None:
@@ -134,45 +125,30 @@ def _block_tile(module: Any, vectors: int) -> Any:
     return code.function
 
 
-class _Blocked:
+class _Blocked(Panels):
     """void (fields of a task): several vectors, a block of widened weights at a time."""
 
     def __init__(self, module: Any, dtype: DType, tiles: dict[int, Any], native_half: bool) -> None:
+        super().__init__(module, f"blocked_{dtype}", TILE_ROWS)
         self._dtype = dtype
-        self._tiles = tiles
+        self._multiply = tiles
         self._native_half = native_half
-        kinds = tuple(PTR if name in _POINTERS else I64 for name in TASK_FIELDS)
-        self._code = code = _internal(module, f"blocked_{dtype}", kinds)
-        self.function = code.function
-        self._task = dict(zip(TASK_FIELDS, code.arguments, strict=True))
         self._block = self._scratch(TILE_ROWS * _ROW_BYTES)
-        self._sums = self._scratch(PANEL_VECTORS * TILE_ROWS * _SUM_BYTES)
-        code.loop(self._task["vector_count"], self._panel, step=PANEL_VECTORS)
-        code.b.ret_void()
+        self._build()
 
-    def _scratch(self, size: int) -> Value:
-        found = self._code.b.alloca(I8, size)
-        found.align = CACHE_LINE
-        return self._code.b.inttoptr(self._code.b.ptrtoint(found, I64), PTR)  # llvmlite: a pointer to anything
-
-    def _panel(self, begin: Value, _: object) -> None:
+    def _tiles(self, panel: Panel) -> Callable[[Value, Value], None]:
         code, task = self._code, self._task
-        b = code.b
-        count = _least(code, b.sub(task["vector_count"], begin), PANEL_VECTORS)
-        vectors = code.element(task["vectors"], b.mul(begin, task["vector_step"]))
-        results = code.element(task["result"], b.mul(begin, task["next"]))
+        vectors = code.element(task["vectors"], code.b.mul(panel.begin, task["vector_step"]))
 
-        def tile(row: Value, _: object) -> None:
-            rows = _least(code, b.sub(task["rows"], row), TILE_ROWS)
-            matrix = code.at(task["matrix"], b.mul(row, task["row_bytes"]))
-            code.loop(b.mul(count, I64(TILE_ROWS)), self._clear)
-            code.loop(task["cols"], lambda col, _: self._columns(matrix, rows, col, vectors, count), step=BLOCK_COLS)
-            self._store(rows, count, code.element(results, b.mul(row, task["result_step"])))
+        def tile(row: Value, rows: Value) -> None:
+            matrix = self._matrix(row)
+            self._clear(panel)
+            code.loop(
+                task["cols"], lambda col, _: self._columns(matrix, rows, col, vectors, panel.count), step=BLOCK_COLS
+            )
+            self._store(panel, row, rows)
 
-        code.loop(task["rows"], tile, step=TILE_ROWS)
-
-    def _clear(self, index: Value, _: object) -> None:
-        self._code.b.store(splat(F32, 0.0), self._code.element(self._sums, index, FLOATS), align=CACHE_LINE)
+        return tile
 
     def _columns(self, matrix: Value, rows: Value, begin: Value, vectors: Value, count: Value) -> None:
         """Add the products of columns [begin, begin + BLOCK_COLS) of a tile's rows to the sums."""
@@ -180,7 +156,7 @@ class _Blocked:
         b = code.b
         size = self._dtype.itemsize
         end = b.add(begin, I64(BLOCK_COLS))
-        cols = _least(code, b.sub(task["cols"], begin), BLOCK_COLS)
+        cols = least(code, b.sub(task["cols"], begin), BLOCK_COLS)
         here = code.at(matrix, b.mul(begin, I64(size)))
         below = b.mul(task["row_bytes"], I64(TILE_ROWS))
         is_last = b.icmp_signed(">=", end, task["cols"])
@@ -196,52 +172,37 @@ class _Blocked:
 
         def multiply(index: Value, width: int) -> None:
             x = code.element(vectors, b.add(begin, b.mul(index, task["vector_step"])))
-            sums = code.at(self._sums, b.mul(index, I64(TILE_ROWS * _SUM_BYTES)))
             row = b.and_(b.sdiv(index, I64(TILE_VECTORS)), I64(TILE_ROWS - 1))
             behind = code.at(ahead, b.mul(row, task["row_bytes"]))
-            b.call(self._tiles[width], (self._block, cols, x, task["vector_step"], sums, behind, step))
+            arguments = self._block, cols, x, task["vector_step"], self._sums_of(index), behind, step
+            b.call(self._multiply[width], arguments)
 
-        _tiled(code, count, TILE_VECTORS, multiply)
-
-    def _store(self, rows: Value, count: Value, results: Value) -> None:
-        """Fold the sums of existing rows."""
-        code, task = self._code, self._task
-        b = code.b
-
-        def vector(index: Value, _: object) -> None:
-            sums = code.at(self._sums, b.mul(index, I64(TILE_ROWS * _SUM_BYTES)))
-            target = code.element(results, b.mul(index, task["next"]))
-
-            kept = [
-                b.load(code.at(sums, I64(row * _SUM_BYTES)), align=CACHE_LINE, typ=FLOATS) for row in range(TILE_ROWS)
-            ]
-            for row, total in enumerate(code.fold_four(kept)):
-                with code.when(b.icmp_signed("<", I64(row), rows)):
-                    b.store(total, code.element(target, b.mul(task["result_step"], I64(row))))
-
-        code.loop(count, vector)
+        tiled(code, count, TILE_VECTORS, multiply)
 
 
-def _least(code: Code, value: Value, limit: int) -> Value:
-    """The smaller one."""
-    return code.b.select(code.b.icmp_signed("<", value, I64(limit)), value, I64(limit))
-
-
-def _driver(module: Any, dtype: DType, row_tiles: dict[tuple[int, int], Any], blocked: Any) -> None:
+def _driver(module: Any, dtype: DType, row_tiles: dict[tuple[int, int], Any], blocked: Any, paired: Any) -> None:
     """The exported function: void (tasks, count)."""
-    code = Code(module, function_name(dtype), _VOID, (PTR, I64))
+    code = Code(module, function_name(dtype), VOID, (PTR, I64))
     b = code.b
     tasks, number = code.arguments
 
     def each(index: Value, _: object) -> None:
         begin = code.element(tasks, b.mul(index, I64(len(TASK_FIELDS))), I64)
-        kinds = [(name, PTR if name in _POINTERS else I64) for name in TASK_FIELDS]
-        task = {name: code.load(begin, I64(at), kind) for at, (name, kind) in enumerate(kinds)}
+        fields = enumerate(zip(TASK_FIELDS, KINDS, strict=True))
+        task = {name: code.load(begin, I64(at), kind) for at, (name, kind) in fields}
         with b.if_else(b.icmp_signed("<", task["vector_count"], I64(BLOCKED_VECTORS))) as (few, many):
             with few:
-                _tiled(code, task["rows"], TILE_ROWS, lambda row, rows: _row(code, task, row, rows, row_tiles))
+                tiled(code, task["rows"], TILE_ROWS, lambda row, rows: _row(code, task, row, rows, row_tiles))
             with many:
-                b.call(blocked, tuple(task.values()))
+                if paired is None:
+                    b.call(blocked, tuple(task.values()))
+                else:
+                    are_packed = b.icmp_signed("!=", b.ptrtoint(task["packed"], I64), I64(0))
+                    with b.if_else(are_packed) as (packed, loose):
+                        with packed:
+                            b.call(paired, tuple(task.values()))
+                        with loose:
+                            b.call(blocked, tuple(task.values()))
 
     code.loop(number, each)
     b.ret_void()
@@ -260,11 +221,4 @@ def _row(code: Code, task: dict[str, Value], row: Value, rows: int, row_tiles: d
         target = result, task["result_step"], task["next"]
         b.call(row_tiles[rows, count], (*source, x, task["vector_step"], *target))
 
-    _tiled(code, task["vector_count"], TILE_VECTORS, multiply)
-
-
-def _tiled(code: Code, count: Value, width: int, body: Callable[[Value, int], None]) -> None:
-    """`body(first, n)` for whole groups of `width`, then one by one."""
-    whole = code.b.and_(count, I64(-width))
-    code.loop(whole, lambda index, _: body(index, width), step=width)
-    code.loop(count, lambda index, _: body(index, 1), begin=whole)
+    tiled(code, task["vector_count"], TILE_VECTORS, multiply)

@@ -36,6 +36,7 @@ def product(f: Operation) -> None:
             f["dst_lane"],
             f["lanes"],
             f.dtype,
+            (b.ptrtoint(f.vector("packed"), I64), f["packed_lane"]),
         )
     f.end()
 
@@ -89,6 +90,7 @@ def _multiply(
     result_bytes: Value,
     count: Value,
     dtype: DType,
+    packed: tuple[Value, Value] = (I64(0), I64(0)),
 ) -> None:
     """Run one task of `kernel_ir` on rows of one channel."""
     b = f.b
@@ -105,6 +107,8 @@ def _multiply(
         "result_step": I64(CHANNELS),
         "next": b.sdiv(result_bytes, I64(4)),
         "vector_count": count,
+        "packed": packed[0],
+        "packed_step": packed[1],
     }
     for at, name in enumerate(TASK_FIELDS):
         b.store(values[name], f.element(task, I64(at), I64))

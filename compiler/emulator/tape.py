@@ -26,6 +26,9 @@ ARRIVED_WORD, GENERATION_WORD, FAULT_WORD, STOP_WORD, ABANDONED_WORD = 0, 16, 32
 
 SHARED_WORDS = 80
 
+PACKED_HEADER_BYTES = 64
+"""In front of a packed vector: two words, the least and the greatest biased exponent in it."""
+
 
 def operand(name: str) -> tuple[str, str, str]:
     """Fields of a float32 vector: its address in lane 0 of device 0, and bytes from lane to lane, device to device."""
@@ -46,8 +49,10 @@ OPS: dict[str, tuple[str, ...]] = {
     # dst = matrix * src for every lane; a unit is a channel of a device. The matrix lies register * step behind offset.
     "product": (
         *("channels", "offset", "index", "step", "row_bytes", "rows", "cols", "lanes"),
-        *(*operand("dst"), *operand("src")),
+        *(*operand("dst"), *operand("src"), *operand("packed")),
     ),
+    # packed = src, as `pairs_ir` multiplies it.
+    "pack": (*operand("packed"), *operand("src"), "length"),
     # dst = one head of a cache * src; rows or cols are the tokens, all of them written before.
     "cached": (
         *("base", "base_device", "channel_step", "row_bytes", "rows", "rows_reg", "cols", "cols_reg"),

@@ -21,6 +21,7 @@ from compiler.emulator.matrix_ir import cached, product
 from compiler.emulator.memory_ir import embed, gather, keep_key, keep_value
 from compiler.emulator.norm_ir import norm, softmax
 from compiler.emulator.operation_ir import Operation
+from compiler.emulator.pairs_ir import pack
 from compiler.emulator.tape import (
     ABANDONED_WORD,
     ARRIVED_WORD,
@@ -38,6 +39,7 @@ SPINS = 2000
 
 BUILDERS: dict[str, Callable[[Operation], None]] = {
     "product": product,
+    "pack": pack,
     "cached": cached,
     "finish": finish,
     "add": elementwise(lambda b, x, y: b.fadd(x, y)),

@@ -20,6 +20,8 @@ class Task(NamedTuple):
         result_step: elements between the products of neighbouring rows.
         next: elements between the products of neighbouring vectors.
         vector_count: number of vectors.
+        packed: address of the same vectors as `pairs_ir` packs them, for matrices of bfloat16; 0: they are not.
+        packed_step: bytes between packed vectors.
     """
 
     matrix: int
@@ -32,6 +34,8 @@ class Task(NamedTuple):
     result_step: int
     next: int
     vector_count: int
+    packed: int = 0
+    packed_step: int = 0
 
 
 TASK_FIELDS = Task._fields
