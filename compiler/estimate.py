@@ -118,16 +118,24 @@ class Estimator:
 
     Args:
         config: the model's config.json.
-        output_tokens: None for 2016, or what the model has room for.
+        output_tokens: None for 2016, or what the model and `max_length` have room for.
+        max_length: that of the builds, where they have one.
 
     Raises:
         UnsupportedModelError, UsageError: as `planning.make_plan`.
     """
 
-    def __init__(self, config: Mapping[str, Any], input_tokens: int = 32, output_tokens: int | None = 2016) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        input_tokens: int = 32,
+        output_tokens: int | None = 2016,
+        max_length: int | None = None,
+    ) -> None:
         self._graph = build_graph(CheckpointConfig(config))
         if output_tokens is None:
-            output_tokens = max(1, min(2016, self._graph.max_positions - input_tokens))
+            room = min(max_length or self._graph.max_positions, self._graph.max_positions)
+            output_tokens = max(1, min(2016, room - input_tokens))
         if input_tokens < 1 or output_tokens < 1:
             raise UsageError(f"{input_tokens} input and {output_tokens} output tokens: each must be at least 1")
         check_special_tokens(CheckpointConfig(config))

@@ -329,10 +329,16 @@ def explain(error: OSError, path: Path, *, in_prefix: bool = True) -> HyperDexEr
     """Return the error a user understands for a failed write to `path`."""
     where = "--prefix" if in_prefix else "place"
     if error.errno in _FULL:
+        free = "" if _is_special(path) else f", {bytes_text(free_bytes(path))} are free"
         return CapacityError(
-            f"{path} could not be written: {error.strerror}, {bytes_text(free_bytes(path))} are free",
+            f"{path} could not be written: {error.strerror}{free}",
             f"free some space or choose another {where}",
         )
     if error.errno in _READ_ONLY:
         return UsageError(f"{path} cannot be written: {error.strerror}", f"choose a {where} you may write to")
     return UsageError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path leads to a device or a pipe, which says nothing about the space of a disk."""
+    return path.exists() and not path.is_file() and not path.is_dir()

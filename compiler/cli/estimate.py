@@ -24,7 +24,9 @@ from compiler.cli.options import (
 from compiler.cli.selection import open_workspace, other_models
 from compiler.cli.table import terminal_width
 from compiler.errors import CheckpointError, UsageError
+from compiler.opening import open_regular
 from compiler.quantity import bytes_text, counted, percent_text
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
     from compiler.estimate import Estimate
@@ -39,11 +41,11 @@ _COLUMNS = {
     "ms/token": "{:>9}",
     "tokens/s": "{:>10}",
     "TTFT ms": "{:>9}",
-    "bandwidth": "{:>11}",
+    "utilisation": "{:>13}",
     "J/token": "{:>9}",
     "binds": "  {}",
 }
-_DROPPED = ("of", "bandwidth", "J/token", "TTFT ms", "tokens/s")
+_DROPPED = ("of", "utilisation", "J/token", "TTFT ms", "tokens/s")
 """What a narrow terminal goes without, the first one first."""
 
 
@@ -76,7 +78,7 @@ _DROPPED = ("of", "bandwidth", "J/token", "TTFT ms", "tokens/s")
     "--output-tokens",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Tokens to generate.  [default: 2016, or what the model has room for]",
+    help="Tokens to generate.  [default: 2016, or what the model or --max-length has room for]",
 )
 @click.option(
     "--max-length",
@@ -107,7 +109,7 @@ def command(
 
     No weights are needed: a MODEL_ID's config.json is enough, or the PATH of a config.json or of the folder it lies in.
     All numbers are estimated: bytes per device, ms per token, tokens per second, ms to the first token (TTFT), the
-    share of the memory bandwidth in use, joules per token, and what binds the speed.
+    share of the memory bandwidth that parameters take (utilisation), joules per token, and what binds the speed.
     """
     from compiler.estimate import Estimator, check_builds
     from compiler.planning import CompileOptions
@@ -131,15 +133,14 @@ def command(
         for count in dict.fromkeys(numbers)
     ]
     check_builds(builds)  # a wrong option is refused before a config is looked for
-    estimator = Estimator(_config(model, prefix, offline), input_tokens, output_tokens)
+    estimator = Estimator(_config(model, prefix, offline), input_tokens, output_tokens, max_length)
     with _uncollected():
         found = estimator.estimate_all(builds)
     if as_json:
         answer([{**asdict(entry), "kind": "estimated"} for entry in found])
         return
-    click.echo(
-        f"estimated for {input_tokens} tokens in and {estimator.output_tokens} out, {dtype}; no weights were read"
-    )
+    text = f"{counted(input_tokens, 'token')} in and {estimator.output_tokens} out"
+    click.echo(f"estimated for {text}, {dtype}; no weights were read")
     for line in _table(found, terminal_width()):
         click.echo(line)
 
@@ -159,10 +160,12 @@ def _uncollected() -> Iterator[None]:
 def _table(found: Sequence[Estimate], width: int | None) -> list[str]:
     """The lines of the table; on a terminal it goes without some columns, and folds reasons, to fit."""
     shown = list(_COLUMNS)
+    longest = max(len(one_line(entry.target)) for entry in found)
+    columns = {**_COLUMNS, "target": f"{{:<{max(10, longest)}}}"}
     rows = [{head: head for head in shown}, *(_cells(entry) for entry in found)]
     for dropped in ("", *_DROPPED):
         shown = [head for head in shown if head != dropped]
-        lines = ["".join(_COLUMNS[head].format(row[head]) for head in shown).rstrip() for row in rows]
+        lines = ["".join(columns[head].format(row[head]) for head in shown).rstrip() for row in rows]
         if width is None or max(map(len, lines)) <= width:
             break
     reasons = ["", *(_reason(entry) for entry in found)]
@@ -172,11 +175,13 @@ def _table(found: Sequence[Estimate], width: int | None) -> list[str]:
 def _cells(entry: Estimate) -> dict[str, str]:
     """Values by column, "" for what a build that cannot be has none of."""
     held = bytes_text(entry.bytes_per_device) if entry.bytes_per_device else "-"
-    head = (entry.target, str(entry.num_device), held, bytes_text(entry.capacity_bytes))
+    head = (one_line(entry.target), str(entry.num_device), held, bytes_text(entry.capacity_bytes))
     if entry.ms_per_token is None or entry.ttft_ms is None:
         return dict(zip(_COLUMNS, (*head, *[""] * (len(_COLUMNS) - len(head))), strict=True))
     times = (f"{entry.ms_per_token:.3f}", f"{entry.tokens_per_s:.1f}", f"{entry.ttft_ms:.2f}")
-    shares = (percent_text(entry.utilization or 0), f"{entry.joules_per_token:.3f}", entry.binds)
+    joules = entry.joules_per_token or 0
+    energy = f"{joules:.3f}" if joules >= 0.1 else f"{joules:.2g}"
+    shares = (percent_text(entry.utilization or 0), energy, entry.binds)
     return dict(zip(_COLUMNS, (*head, "yes", *times, *shares), strict=True))
 
 
@@ -235,7 +240,7 @@ def _config(model: str, prefix: Path | None, offline: bool) -> Mapping[str, Any]
         with other_models(folder):
             return read_config(folder.model_id, folder, offline=offline)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_LIMIT_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", "name a config.json, its folder, or a model id") from None
@@ -254,6 +259,8 @@ def _check_model_id(model: str, path: Path) -> None:
     """
     if path.is_dir() and (path.is_absolute() or model.startswith(".")):
         raise UsageError(f"{path} holds no config.json", "name the folder of a checkpoint")
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is not a regular file", "name a config.json, its folder, or a model id")
     if path.is_absolute() or model.startswith("."):
         raise UsageError(f"there is no folder {path}", "name a config.json, its folder, or a model id")
 

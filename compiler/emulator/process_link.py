@@ -16,6 +16,7 @@ import numpy as np
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.trap import Trap
 from compiler.errors import UsageError
+from compiler.quantity import counted
 from compiler.sanitize import one_line
 
 _ADVICE = "start as many processes as the build has devices: torchrun --nproc-per-node N"
@@ -48,7 +49,9 @@ class ProcessLink:
     def __init__(self, num_devices: int) -> None:
         rank, size = world()
         if size != num_devices:
-            raise UsageError(f"{size} processes were started, the build is for {num_devices} devices", _ADVICE)
+            raise UsageError(
+                f"{size} processes were started, the build is for {counted(num_devices, 'device')}", _ADVICE
+            )
         self.num_devices = num_devices
         self.local = range(rank, rank + 1)
         self._slices: dict[int, Vector] = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from compiler.errors import UsageError
 from compiler.memory_map import MAX_DEVICES
+from compiler.opening import open_regular
 
 TARGET_NAMES = ("u55c", "lpu-819", "lpu-1640", "lpu-3280")
 DEFAULT_TARGET = "u55c"
@@ -118,8 +119,8 @@ def load_target(name: str) -> Target:
     if not name.endswith(".toml"):
         raise UsageError(f"target {name!r} is not one of {', '.join(TARGET_NAMES)} or a .toml file")
     try:
-        with Path(name).open(encoding="utf-8") as file:
-            text = file.read(_LIMIT_BYTES + 1)
+        with open_regular(Path(name)) as file:
+            text = file.read(_LIMIT_BYTES + 1).decode("utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(f"target file {name} cannot be read: {reason}") from None

@@ -1,7 +1,7 @@
 """Reads the description of a device: complete, and free of contradictions.
 
 In: the text of a TOML file. Out: a `Target`. Every number has to be there, of
-its type, positive and with its source; numbers that cannot be true together
+its type, of a size that can be meant and with its source; numbers that cannot be true together
 are refused, in one line that names the first of them.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from compiler.errors import UsageError
 from compiler.memory_map import BURST_BYTES, CHANNELS
+from compiler.sanitize import one_line
 from compiler.target import Link, Target, Timing
 from compiler.target.topology import TOPOLOGIES
 
@@ -26,6 +27,8 @@ _COMPUTE = {"clock_hz": float, "trees": int, "tree_width": int}
 _HBM = {"channels": int, "capacity_bytes": int, "bandwidth_bytes_per_s": float, "burst_bytes": int}
 _TYPES = {"int": int, "float": float, "str": str}
 _ADVICE = "correct the file"
+_LEAST, _MOST = 1e-9, 1e18
+"""Between these no time or energy of a token overflows, whatever the other numbers are."""
 
 
 def read_description(text: str, where: str) -> Target:
@@ -103,8 +106,9 @@ class _Tables:
         if not right:
             expected = {int: "a whole number", float: "a number", str: "text"}[kind]
             raise UsageError(f"{self._where}: {name} is {self._shown(value)}, expected {expected}", _ADVICE)
-        if kind is not str and not 0 < float(str(value)) < float("inf"):
-            raise UsageError(f"{self._where}: {name} is {value}, expected a number above 0", _ADVICE)
+        if kind is not str and not _LEAST <= float(str(value)) <= _MOST:
+            shown = one_line(str(value), 40)
+            raise UsageError(f"{self._where}: {name} is {shown}, expected {_LEAST:g} to {_MOST:g}", _ADVICE)
         return kind(value)
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def test_a_model_shorter_than_the_default_text_is_estimated_for_what_it_has_room
     whole = estimated(capsys, "--num-device", "1")
     assert whole == estimated(capsys, "--num-device", "1", "--output-tokens", "224")
     assert whole[0]["fits"]
+
+
+def test_a_length_shorter_than_the_default_text_is_estimated_for_what_it_has_room_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    short = estimated(capsys, "--num-device", "1", "--max-length", "100")
+    assert short == estimated(capsys, "--num-device", "1", "--max-length", "100", "--output-tokens", "68")
+    assert short[0]["fits"] and short[0]["max_length"] == 100
+
+
+def test_a_pipe_in_place_of_a_config_or_a_target_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(demo_folder() / "config.json")
+    for name, code in (("x.json", 3), ("x", 2), ("x.toml", 2)):
+        pipe = str(tmp_path / name)
+        os.mkfifo(pipe)
+        arguments = [config, "--target", pipe] if name.endswith(".toml") else [pipe]
+        assert main(["estimate", *arguments]) == code
+        told = capsys.readouterr().err
+        assert told.startswith("hyperdex: error: ") and pipe in told and "not a regular file" in told
 
 
 def test_a_prompt_as_long_as_the_model_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +148,17 @@ def test_when_no_combination_can_be_the_first_is_refused_in_one_line(
         assert told.err.count("\n") == 1
 
 
+def test_the_columns_stand_below_their_heads_whatever_a_target_file_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = own_target(tmp_path, 'name = "u55c"', 'name = "own"')
+    arguments = ["--num-device", "1", "--input-tokens", "1", "--target", f"u55c,{own}"]
+    assert main(["estimate", str(demo_folder() / "config.json"), *arguments]) == 0
+    first, head, *rows = capsys.readouterr().out.splitlines()
+    assert first.startswith("estimated for 1 token in and 255 out")
+    assert len({row.index("yes") for row in rows} | {head.index("fits")}) == 1
+
+
 @pytest.mark.parametrize("command", ["estimate", "compile"])
 @pytest.mark.parametrize(("option", "value"), [("--topology", "torus"), ("--dtype", "int3"), ("--target", "u99")])
 def test_a_misspelt_option_is_refused_before_a_config_is_looked_for(
@@ -146,7 +179,7 @@ def test_the_table_fits_the_terminal_and_a_pipe_gets_all_of_it(
     head, *rows = capsys.readouterr().out.splitlines()[1:]
     assert head.startswith("target       N  per device") and head.endswith("  binds")
     if width is None:
-        assert all(name in head for name in ("of", "tokens/s", "TTFT ms", "bandwidth", "J/token"))
+        assert all(name in head for name in ("of", "tokens/s", "TTFT ms", "utilisation", "J/token"))
         assert len(rows) == 2 * len(TARGET_NAMES)
     else:
         assert max(map(len, [head, *rows])) <= width

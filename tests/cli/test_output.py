@@ -49,6 +49,7 @@ def test_a_full_disk_is_one_line_without_a_prefix() -> None:
     with pytest.raises(CapacityError, match=r"^/dev/full could not be written: No space") as caught:
         write_output(Path("/dev/full"), b"x" * 100_000)
     assert "--prefix" not in str(caught.value)
+    assert "are free" not in str(caught.value)
 
 
 def test_a_link_in_a_circle_is_one_line(tmp_path: Path) -> None:

@@ -42,12 +42,13 @@ def test_each_number_is_missed_by_name() -> None:
         assert re.match(rf"X: \w+\.{match[1]} is missing, expected an? ?(whole )?number; correct the file", message)
 
 
-@pytest.mark.parametrize("value", ["0", "-1", '"x"', "true", "inf", "nan", "[]"])
+@pytest.mark.parametrize("value", ["0", "-1", '"x"', "true", "inf", "nan", "[]", "1e-300", "1e300", 300 * "9"])
 def test_each_number_is_refused_when_it_cannot_be_one(value: str) -> None:
     for match in NUMBER.finditer(TEXT):
         message = _refusal(f"{TEXT[: match.start()]}{match[1]} = {value}{TEXT[match.end() :]}")
         assert f".{match[1]} is " in message
         assert "expected" in message
+        assert len(message) < 120
 
 
 @pytest.mark.parametrize(
