@@ -85,20 +85,20 @@ def test_a_model_that_does_not_fit_has_no_times_but_a_smallest_fit() -> None:
     assert found.smallest_fit == 4
 
 
-@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("num_devices", [1, 2, 8])
 @pytest.mark.parametrize("name", ["llama", "gpt2", "bloom", "mpt", "gemma2", "qwen3-moe", "gptj", "falcon"])
 def test_the_estimate_is_the_clock_of_the_whole_program(name: str, num_devices: int) -> None:
-    """Within 1 %: the emulator's clock on the allocated program of all layers, against an excerpt before allocation."""
+    """Within 0.2 %: the emulator's clock on the allocated program of all layers, an excerpt before allocation."""
     config = deep(name)
     options = CompileOptions(num_devices=num_devices, target="lpu-3280", max_length=40)
     plan = make_plan(config, options)
     clock = Clock(make_program(plan, options).instructions, plan.rules)
     found = estimate(config, options, 30, 1)
     assert found.ms_per_token is not None
-    assert found.ms_per_token == pytest.approx(clock.token(29).cycles / plan.target.clock_hz * 1e3, rel=0.01)
+    assert found.ms_per_token == pytest.approx(clock.token(29).cycles / plan.target.clock_hz * 1e3, rel=0.002)
     assert found.ttft_ms is not None
     fed = sum(clock.token(position, prompt=True).cycles for position in range(29)) + clock.token(29).cycles
-    assert found.ttft_ms == pytest.approx(fed / plan.target.clock_hz * 1e3, rel=0.01)
+    assert found.ttft_ms == pytest.approx(fed / plan.target.clock_hz * 1e3, rel=0.002)
 
 
 def test_a_real_width_agrees_too_and_its_units_are_busy_or_stalled_all_the_time() -> None:

@@ -11,9 +11,9 @@ The model, unit by unit:
           posted: they take their bytes from the same rate.
     SXE   holds a matrix until its last tile: one tile per cycle, or as fast as the stream arrives.
     VXE   holds a vector for its passes.
-    ESL   sends a slice in packets round the wiring, once the slice is made; the program cuts slices into chunks.
+    ESL   sends a slice in packets round the wiring, once the slice is written; the program cuts slices into chunks.
 An instruction starts when its unit is free, everything it reads is ready and nobody still uses what it overwrites; a
-result is ready `latency` after its unit is free again. `docs/timing.md` says more.
+result is written `latency` after its unit is free again, and ready `retire` later. `docs/timing.md` says more.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from compiler.emulator.path import UNITS, Path, Role, walk_token
 from compiler.isa.encode import Instruction
 from compiler.isa.spec import Unit
-from compiler.target.timing import BY_LENGTH, Rules, Work
+from compiler.target.timing import BY_LENGTH, FORWARDED_TO, Rules, Work
 
 REASONS = ("SMA", "SXE", "VXE", "ESL", "ICP", "issue", "hazard", "stream", "fifo", "end")
 """Why a unit stood still: the result of a unit; no instruction yet; somebody still uses what it overwrites; its stream
 has not arrived; no room in the FIFO; nothing left to do in this token."""
 
 _ISSUE, _HAZARD, _STREAM, _FIFO, _END = range(len(UNITS), len(REASONS))
-_SMA, _ICP = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP)
+_SMA, _ICP, _LINK = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP), UNITS.index(FORWARDED_TO)
 _OPEN, _POST, _EXECUTE = map(int, (Role.OPEN, Role.POST, Role.EXECUTE))
 
 
@@ -136,7 +136,7 @@ class _Run:
         self.fetch = [rules.stream_cycles(work.stream_bytes) for work in works]
         self.latency = rules.target.timing.hbm_latency_cycles
         count = len(path.steps)
-        self.issue, self.start, self.end, self.ready = ([0] * count for _ in range(4))
+        self.issue, self.start, self.end, self.written, self.ready = ([0] * count for _ in range(5))
         self.waited, self.reason = [0] * count, [_ISSUE] * count
         self.free = [0] * len(UNITS)
         self.stalls = [0] * (len(UNITS) * len(REASONS))
@@ -185,16 +185,17 @@ class _Run:
 
     def _walk(self) -> None:
         steps, works, free, issue = self.path.steps, self.works, self.free, self.issue
-        start, end, ready = self.start, self.end, self.ready
+        start, end, written, ready = self.start, self.end, self.written, self.ready
         issue_cycles, latency, wait = self.rules.target.timing.issue_cycles, self.latency, self._wait
         issued = 0
         for index, (role, unit, kind, results, hazards, streams) in enumerate(steps):
             issued += issue_cycles
             issue[index] = gate = issued
             why = _ISSUE
+            known = written if unit == _LINK else ready
             for source in results:
-                if ready[source] > gate:
-                    gate = ready[source]
+                if known[source] > gate:
+                    gate = known[source]
                     why = steps[source][1]
             for source in hazards:
                 if end[source] > gate:
@@ -214,19 +215,21 @@ class _Run:
                     finish = self._read(index, unit, streams, begin, finish)
                 start[index] = begin
                 free[unit] = end[index] = finish
-                ready[index] = finish + work.latency
+                written[index] = finish + work.latency
+                ready[index] = written[index] + work.retire
             elif role == _OPEN:
                 self._open(index, kind, gate, why)
             elif role == _POST:
                 free[_SMA] += self.fetch[kind]
                 start[index] = gate
                 end[index] = gate + self.fetch[kind]
-                ready[index] = end[index] + works[kind].latency
+                written[index] = end[index] + works[kind].latency
+                ready[index] = written[index] + works[kind].retire
             else:
                 wait(index, _ICP, why, gate - issued)
                 issued = gate  # a branch decides what is fetched next
                 start[index] = issued - issue_cycles
-                end[index] = ready[index] = issued
+                end[index] = written[index] = ready[index] = issued
         free[_ICP] = issued
 
     def _open(self, index: int, kind: int, gate: int, why: int) -> None:
@@ -244,7 +247,8 @@ class _Run:
             self._wait(index, _SMA, why, gate - begin)
             begin = gate
         self.start[index] = begin
-        self.free[_SMA] = self.end[index] = self.ready[index] = begin + self.fetch[kind]
+        self.free[_SMA] = self.end[index] = begin + self.fetch[kind]
+        self.written[index] = self.ready[index] = self.end[index]
 
     def _room(self, byte: int) -> int:
         """When all bytes up to an offset had been read, as far as their readers are known."""

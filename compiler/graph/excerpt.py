@@ -1,5 +1,8 @@
 """A few layers that stand for all: the least of a graph in which every kind of layer follows every kind it follows.
 
+The first layers find the units idle; from the third on a layer takes what every later one of its kind takes, so only
+those stand for others.
+
 In: a graph before its passes. Out: a legal graph with some of its layers, and
 for each of them how many of the whole it stands for. Layers are of one kind
 when they differ in nothing but names.
@@ -12,6 +15,9 @@ from dataclasses import dataclass, replace
 
 from compiler.graph.ir import Graph, Node
 from compiler.graph.rewrite import with_nodes
+
+_SETTLED = 2
+"""From this layer on units meet a layer as they meet the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,16 @@ def excerpt(graph: Graph) -> Excerpt:
             nodes.append(replace(node, inputs=inputs, source=source))
     counts: dict[int, int] = {}
     for kind in kinds[kept:last]:
-        nearest = max(layer for layer in range(1, kept) if kinds[layer] == kind)
+        nearest = max(layer for layer in range(_SETTLED, kept) if kinds[layer] == kind)
         counts[nearest] = counts.get(nearest, 0) + 1
     return Excerpt(replace(with_nodes(graph, nodes), num_layers=kept + 1), tuple(sorted(counts.items())))
 
 
 def _enough(kinds: Sequence[object]) -> int:
-    """How many first layers hold every kind that follows, and end as the last but one does."""
+    """How many first layers hold, settled, every kind that follows, and end as the last but one does."""
     last = len(kinds) - 1
-    for kept in range(2, last):
-        if kinds[kept - 1] == kinds[last - 1] and {*kinds[kept:last]} <= {*kinds[1:kept]}:
+    for kept in range(_SETTLED + 1, last):
+        if kinds[kept - 1] == kinds[last - 1] and {*kinds[kept:last]} <= {*kinds[_SETTLED:kept]}:
             return kept
     return last
 

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from compiler.isa.spec import Unit
 from compiler.program.demand import UNITS, Demand, Role
-from compiler.target.timing import Rules, Work
+from compiler.target.timing import FORWARDED_TO, Rules, Work
 
 _SMA, _ICP = UNITS.index(Unit.SMA), UNITS.index(Unit.ICP)
+_FORWARDED_TO = UNITS.index(FORWARDED_TO)
 _NAMES = tuple(unit.value for unit in UNITS)
 _CONTROL, _OPEN, _POST = int(Role.CONTROL), int(Role.OPEN), int(Role.POST)
 
@@ -83,13 +84,14 @@ class Prediction:
         issue: the ICP has dispatched it.
         start: its unit begins, or the SMA asks for the first byte.
         end: its unit is free again.
-        ready: its result may be read.
+        written: its result is, which is when the link may send it.
+        ready: an instruction of any other unit may read it.
         free: when each unit is, by its place in `UNITS`.
         waits: who stood still, in the order in which instructions were placed.
     """
 
     def __init__(self, rules: Rules, works: Sequence[Work], count: int) -> None:
-        self.issue, self.start, self.end, self.ready = ([0] * count for _ in range(4))
+        self.issue, self.start, self.end, self.written, self.ready = ([0] * count for _ in range(5))
         self.free = [0] * len(UNITS)
         self.waits: list[Wait] = []
         self._units = [0] * count
@@ -105,31 +107,34 @@ class Prediction:
         """From 0 until everything is over."""
         return max(max(self.end, default=0), max(self.ready, default=0))
 
+    def known_to(self, unit: int) -> Sequence[int]:
+        """When a unit, by its place in `UNITS`, may read the result of each instruction placed so far."""
+        return self.written if unit == _FORWARDED_TO else self.ready
+
     def place(self, who: int, demand: Demand) -> None:
         """Place one instruction behind the others."""
         unit, role, kind, results, hazards, _ = demand
         self._units[who] = unit
         self._issued = last = self._issued + self._issue_cycles
         self.issue[who] = last
-        reason, ready, end = "issue", self.ready, self.end
+        reason, known, end = "issue", self.known_to(unit), self.end
         for result in results:
-            if ready[result] > last:
-                last, reason = ready[result], _NAMES[self._units[result]]
+            if known[result] > last:
+                last, reason = known[result], _NAMES[self._units[result]]
         for hazard in hazards:
             if end[hazard] > last:
                 last, reason = end[hazard], "hazard"
         if role == _CONTROL:
             self._wait(who, _ICP, reason, last - self._issued)
             self.start[who] = last - self._issue_cycles
-            self._issued = end[who] = ready[who] = last
+            self._issued = end[who] = self.written[who] = self.ready[who] = last
         elif role == _OPEN:
             self._open(who, self._works[kind], last, reason)
         elif role == _POST:
-            cycles, latency, _ = self._works[kind]
-            self.free[_SMA] += cycles
+            work = self._works[kind]
+            self.free[_SMA] += work.cycles
             self.start[who] = last
-            end[who] = last + cycles
-            ready[who] = last + cycles + latency
+            self._ends(who, last + work.cycles, work)
         else:
             self._execute(who, demand, last, reason)
 
@@ -144,22 +149,26 @@ class Prediction:
         self._wait(who, _SMA, reason, gate - free)
         start = max(free, gate)
         self.start[who] = start
-        self.free[_SMA] = self.end[who] = self.ready[who] = start + work.cycles
+        self.free[_SMA] = self.end[who] = self.written[who] = self.ready[who] = start + work.cycles
 
     def _execute(self, who: int, demand: Demand, gate: int, reason: str) -> None:
         unit, _, kind, _, _, streams = demand
-        cycles, latency, _ = self._works[kind]
-        free = self.free[unit]
+        work, free = self._works[kind], self.free[unit]
         if streams and self.start[streams[0]] + self._latency > gate:
             gate, reason = self.start[streams[0]] + self._latency, "stream"
         self._wait(who, unit, reason, gate - free)
         start = max(free, gate)
-        end = start + cycles
+        end = start + work.cycles
         if streams:
             end = self._read(who, unit, streams, start, end)
         self.start[who] = start
-        self.free[unit] = self.end[who] = end
-        self.ready[who] = end + latency
+        self.free[unit] = end
+        self._ends(who, end, work)
+
+    def _ends(self, who: int, end: int, work: Work) -> None:
+        self.end[who] = end
+        self.written[who] = written = end + work.latency
+        self.ready[who] = written + work.retire
 
     def _read(self, who: int, unit: int, streams: Sequence[int], start: int, end: int) -> int:
         """The engines read streams evenly from `start` until the last byte has come, not before `end`; returns when."""

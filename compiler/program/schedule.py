@@ -63,7 +63,7 @@ def reordered(program: VirtualProgram, order: Sequence[int]) -> VirtualProgram:
 
 def _schedule(block: Block, prediction: Prediction, window: int) -> list[int]:
     """One block in the order in which its units can start soonest."""
-    demands, free, ready = block.demands, prediction.free, prediction.ready
+    demands, free = block.demands, prediction.free
     missing = dict(block.needs)
     floor = dict.fromkeys(block.movable, 0)
     waiting = list(block.movable)
@@ -81,5 +81,5 @@ def _schedule(block: Block, prediction: Prediction, window: int) -> list[int]:
             ordered.append(number)
             for later in block.needed_by.get(number, ()):
                 missing[later] -= 1
-                floor[later] = max(floor[later], ready[number])
+                floor[later] = max(floor[later], prediction.known_to(demands[later].unit)[number])
     return ordered

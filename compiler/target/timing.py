@@ -16,6 +16,11 @@ from compiler.isa.spec import Spec, Unit
 from compiler.target import Target
 from compiler.target.topology import Wiring, wire
 
+FORWARDED_TO = Unit.ESL
+"""The unit that takes a result as it is written: its instruction, fetched before, names a stretch of the LMU and sends
+what arrives there (LPU paper, arXiv 2408.07326: a finished chunk of columns is sent while the next is computed). An
+instruction of any other unit waits for `Work.retire`, too."""
+
 Operand = Callable[[str], int]
 """Value of an operand by name; 0 for one the instruction does not have."""
 
@@ -53,13 +58,15 @@ class Work(NamedTuple):
 
     Attributes:
         cycles: its unit is busy with it, at least.
-        latency: from then until its result may be read.
+        latency: from then until its result is written.
+        retire: from then until an instruction that waits for it may start; see `FORWARDED_TO`.
         stream_bytes: it moves from or to HBM on its own.
     """
 
     cycles: int
     latency: int
-    stream_bytes: int
+    retire: int = 0
+    stream_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Rules:
             return self._transfer(spec, operand)
         if spec.unit is Unit.SMA:
             return self._memory(spec, operand, length)
-        return Work(1, 0, 0)
+        return Work(1, 0)
 
     def _matrix(self, operand: Operand, length: int) -> Work:
         """Tiles, then the last one drains: multipliers, tree, accumulator, and what is done to the result."""
@@ -97,7 +104,7 @@ class Rules:
         drain = step + (self.target.tree_width - 1).bit_length() * timing.add_cycles
         drain += timing.add_cycles if operand("bias") else 0
         drain += step * (bool(operand("rotary_dim")) + bool(operand("act")))
-        return Work(tiles, drain + timing.retire_cycles, 0)
+        return Work(tiles, drain, timing.retire_cycles)
 
     def _vector(self, spec: Spec, operand: Operand, length: int) -> Work:
         """Passes behind one another, each as deep as its arithmetic."""
@@ -105,7 +112,7 @@ class Rules:
         elements = length if operand("length_reg") else operand("length")
         depths = [self._depth(kind) + timing.vxe_pass_cycles for kind in _PASSES[spec.mnemonic]]
         cycles = len(depths) * -(-elements // timing.vxe_lanes) + sum(depths[:-1])
-        return Work(cycles, depths[-1] + timing.retire_cycles, 0)
+        return Work(cycles, depths[-1], timing.retire_cycles)
 
     def _depth(self, kind: str) -> int:
         timing = self.target.timing
@@ -127,17 +134,17 @@ class Rules:
             rows, cols = _extents(operand, length)
             slots = -(-rows // self.target.channels)
             if operand("cols_reg") or operand("stride") < cols:
-                return Work(0, latency, self._bursts(slots, cols))
-            return Work(0, latency, self._bursts(1, slots * operand("stride")))
+                return Work(0, latency, stream_bytes=self._bursts(slots, cols))
+            return Work(0, latency, stream_bytes=self._bursts(1, slots * operand("stride")))
         if spec.mnemonic == "rd.embed":
-            return Work(0, latency, self._bursts(1, -(-operand("length") // self.target.channels)))
+            return Work(0, latency, stream_bytes=self._bursts(1, -(-operand("length") // self.target.channels)))
         if spec.mnemonic == "wr.key":
-            return Work(0, latency, operand("heads") * operand("head_dim") * self.itemsize)
+            return Work(0, latency, stream_bytes=operand("heads") * operand("head_dim") * self.itemsize)
         if spec.mnemonic == "wr.value":
             # One burst per element: strobes pick its bytes, and each of the 32 channels takes one at a time.
             bursts = operand("heads") * operand("head_dim")
-            return Work(0, latency, bursts * self.target.burst_bytes)
-        return Work(0, latency, 4)
+            return Work(0, latency, stream_bytes=bursts * self.target.burst_bytes)
+        return Work(0, latency, stream_bytes=4)
 
     def _bursts(self, runs: int, elements: int) -> int:
         """Bytes of so many runs of consecutive elements in every channel, in whole bursts."""
@@ -145,18 +152,17 @@ class Rules:
         return runs * -(-elements * self.itemsize // burst) * burst * self.target.channels
 
     def _transfer(self, spec: Spec, operand: Operand) -> Work:
-        """An all-gather: slices go from neighbour to neighbour in packets, until everybody has all."""
-        if spec.mnemonic == "rx" or not self.wiring.hops:
-            return Work(0, 0, 0)
+        """An all-gather: slices go from neighbour to neighbour in packets; a receive writes them once all are there."""
+        if spec.mnemonic == "rx":
+            return Work(0, 0, self.target.timing.retire_cycles)
+        if not self.wiring.hops:
+            return Work(0, 0)
         link = self.target.link
         payload = operand("length") * self.itemsize
         packets = -(-payload // link.packet_bytes)
         cycles_per_byte = self.wiring.slices * self.target.clock_hz / link.port_bytes_per_s
-        return Work(
-            cycles=math.ceil((payload + packets * link.header_bytes) * cycles_per_byte),
-            latency=self.wiring.hops * link.hop_cycles + self.target.timing.retire_cycles,
-            stream_bytes=0,
-        )
+        cycles = math.ceil((payload + packets * link.header_bytes) * cycles_per_byte)
+        return Work(cycles, self.wiring.hops * link.hop_cycles)
 
 
 def rules_for(target: Target, num_devices: int, itemsize: int, topology: str = "") -> Rules:

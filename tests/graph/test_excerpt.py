@@ -49,8 +49,8 @@ def test_an_excerpt_is_legal_and_stands_for_every_layer_once(name: str) -> None:
 
 
 def test_alternating_layers_are_of_two_kinds_and_alike_ones_of_one() -> None:
-    assert excerpt(_graph("llama")).stands_for == ((1, _LAYERS - 3),)
-    assert excerpt(_graph("gemma2")).stands_for == ((1, 4), (2, 4))
+    assert excerpt(_graph("llama")).stands_for == ((2, _LAYERS - 4),)
+    assert excerpt(_graph("gemma2")).stands_for == ((3, 3), (4, 3))
 
 
 def test_few_layers_stand_for_themselves() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler.cli.passes import without_link
 from compiler.emulator.timing import Clock, TokenTime
 from compiler.isa.encode import Instruction, instruction
 from compiler.isa.spec import Unit
@@ -152,3 +153,35 @@ def test_a_chain_on_one_unit_takes_the_sum_of_its_parts() -> None:
     starts = [timing.issue_cycles + index * step for index in range(5)]
     assert [each.start for each in times[:5]] == starts
     assert all(b.start == a.ready for a, b in pairwise(times[:5]))
+
+
+def test_the_link_takes_a_result_as_it_is_written_and_whoever_reads_what_it_brought_waits_until_that_has_retired() -> (
+    None
+):
+    """Along a gather retirement is paid once: behind the receive."""
+    rules = _rules("lpu-3280", 2, 1 << 20)
+    timing, link = rules.target.timing, rules.target.link
+    made = instruction("vadd", dst=0, a=0, b=64, length=640)
+    sent, received = (
+        instruction("tx", src=0, length=640, tag=1),
+        instruction("rx", dst=1024, length=640, devices=2, tag=1),
+    )
+    own, gathered = (instruction("vadd", dst=4096, a=source, b=source, length=640) for source in (0, 1024))
+    times = predict_token((made, sent, received, own, gathered, instruction("hlt")), {}, rules, 0).times
+    written = times[0].end + timing.add_cycles + timing.vxe_pass_cycles
+    bytes_cycles = rules.work(sent.spec, lambda name: 640 * (name == "length"), 1).cycles
+    assert times[1].start == written
+    assert times[2].start == times[2].end == written + bytes_cycles + link.hop_cycles
+    assert times[3].start == written + timing.retire_cycles
+    assert times[4].start == max(times[3].end, times[2].end + timing.retire_cycles)
+
+
+def test_devices_without_wires_between_them_read_a_gathered_vector_as_one_of_their_own() -> None:
+    rules = without_link(_rules("lpu-3280", 2, 1 << 20))
+    pieces = instruction("vadd", dst=0, a=0, b=64, length=640), instruction("vadd", dst=4096, a=0, b=0, length=640)
+    gather = instruction("tx", src=0, length=640, tag=1), instruction("rx", dst=0, length=640, devices=1, tag=1)
+    alone, shared = (
+        predict_token((pieces[0], *between, pieces[1], instruction("hlt")), {}, rules, 0).times
+        for between in ((), gather)
+    )
+    assert shared[3].start == alone[1].start
