@@ -205,7 +205,7 @@ class SteppedRun:
             return [(node.inputs[0], 0, [cache.token(device, at) for device in range(len(state.lmu))])]
         found = []
         for span in spans(instr):
-            if span.written and not span.register:
+            if span.written and not span.extent:
                 name = node.outputs[1 if span.operand == "sum" else 0]
                 parts = [lmu[span.begin : span.begin + span.count].copy() for lmu in state.lmu]
                 found.append((name, span.begin, parts))

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import Effect, Kind, Unit
+from compiler.isa.spec import Effect, Kind, Unit, first_token
+
+
+class Extent(NamedTuple):
+    """How many elements a register says.
+
+    Attributes:
+        most: there may be no more.
+        last: whether the register may say more, of which only the last are meant, see `isa.spec.first_token`.
+    """
+
+    register: int
+    most: int
+    last: bool
+
+    def elements(self, registers: Sequence[int]) -> int:
+        """How many these registers say."""
+        tokens = registers[self.register]
+        return tokens - first_token(tokens, self.most) if self.last else tokens
+
+    def covers(self, other: Extent | None) -> bool:
+        """Whether so many elements are always enough for another extent."""
+        if other is None or (other.register, other.last) != (self.register, self.last):
+            return False
+        return other.most == self.most if self.last else other.most <= self.most
+
+    def allows(self, registers: Sequence[int]) -> bool:
+        """Whether these registers say no fewer than one and no more than there may be."""
+        return 0 < self.elements(registers) <= self.most
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +47,24 @@ class Span:
         operand: its name.
         begin: first element.
         count: how many, or the most when a register says how many.
-        register: that register, 0 for none.
+        extent: how many a register says; None for none.
         written: written, else read.
     """
 
     operand: str
     begin: int
     count: int
-    register: int
+    extent: Extent | None
     written: bool
 
     @property
     def end(self) -> int:
         """Behind the last element."""
         return self.begin + self.count
+
+    def elements(self, registers: Sequence[int]) -> int:
+        """How many elements with these registers."""
+        return self.extent.elements(registers) if self.extent else self.count
 
 
 def spans(instr: Instruction) -> tuple[Span, ...]:
@@ -43,7 +77,8 @@ def spans(instr: Instruction) -> tuple[Span, ...]:
         count = math.prod(values[name] for name in operand.extent)
         if count:
             register = values[operand.extent_register] if operand.extent_register else 0
-            found.append(Span(operand.name, values[operand.name], count, register, operand.effect is Effect.WRITE))
+            extent = Extent(register, count, bool(values["last"])) if register else None
+            found.append(Span(operand.name, values[operand.name], count, extent, operand.effect is Effect.WRITE))
     return tuple(sorted(found, key=lambda span: span.written))
 
 

@@ -126,9 +126,9 @@ def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: 
     return result.reshape(vector.shape)
 
 
-def linear_bias(slope: np.float32, length: int, scale: float, coarse: bool) -> Vector:
-    """slope * index; rounded to bfloat16 and times `scale` if it is coarse."""
-    bias: Vector = slope * np.arange(length, dtype=np.float32)
+def linear_bias(slope: np.float32, tokens: range, scale: float, coarse: bool) -> Vector:
+    """slope * token; rounded to bfloat16 and times `scale` if it is coarse."""
+    bias: Vector = slope * np.arange(tokens.start, tokens.stop, dtype=np.float32)
     return round_to(bias, BFLOAT16) * np.float32(scale) if coarse else bias
 
 

@@ -23,7 +23,7 @@ from compiler.emulator.schedule import Node
 from compiler.emulator.tape import PACKED_HEADER_BYTES, Row, float_bits
 from compiler.emulator.trap import Trap
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import RopeStyle
+from compiler.isa.spec import TOKEN_UNIT, RopeStyle
 from compiler.memory_map import CACHE_KINDS, CHANNELS
 
 Renamed = dict[int, SimpleNamespace]
@@ -38,21 +38,21 @@ _KNOWN: dict[str, frozenset[str]] = {
     for mnemonic, names in {
         "rd.embed": "dst hbm index length rows",
         "rd.param": "stream hbm rows cols stride index step",
-        "rd.kv": "stream hbm rows cols stride rows_reg cols_reg",
-        "mm": "dst src stream rows cols bias act rope head_dim rotary_dim style out rows_reg cols_reg",
+        "rd.kv": "stream hbm rows cols stride rows_reg cols_reg last",
+        "mm": "dst src stream rows cols bias act rope head_dim rotary_dim style out rows_reg cols_reg last",
         "wr.key": "stream src hbm at heads head_dim stride head_stride",
         "wr.value": "stream src hbm at heads head_dim stride head_stride",
         "vadd": "dst a b length",
         "vmul": "dst a b length",
         "vbias": "dst a bias length",
-        "vscale": "dst a length scale length_reg by factors",
+        "vscale": "dst a length scale length_reg by factors last",
         "vact": "dst a length act",
         "vrope": "dst a rope length head_dim rotary_dim style",
         "layernorm": "dst a length eps weight bias offset heads of of_length",
         "rmsnorm": "dst a length eps weight offset heads of of_length",
         "add.layernorm": "dst sum a b length eps weight bias offset",
         "add.rmsnorm": "dst sum a b length eps weight offset",
-        "softmax": "dst a length scale length_reg first_reg extra extras coarse sink",
+        "softmax": "dst a length scale length_reg first_reg extra extras coarse sink last",
         "tx": "src length tag",
         "rx": "dst length devices tag",
     }.items()
@@ -222,7 +222,7 @@ class Binding(Arguments):
 
     def _cached(self, o: SimpleNamespace, opened: dict[int, SimpleNamespace]) -> Phases | None:
         source = opened.get(o.stream)
-        extents = ("rows", "cols", "rows_reg", "cols_reg")
+        extents = ("rows", "cols", "rows_reg", "cols_reg", "last")
         if source is None or o.bias or o.rotary_dim or o.act or o.out:
             return None
         if any(getattr(o, name) != getattr(source, name) for name in extents):
@@ -243,6 +243,8 @@ class Binding(Arguments):
             "cached",
             **self._cache_fields(cache, first),
             row_bytes=4 * region.stride,
+            most=cache.written.shape[1] - begin,
+            unit_bytes=4 * (region.stride if cache.is_key else TOKEN_UNIT),
             **{name: getattr(o, name) for name in extents},
             **self._at("dst", o.dst),
             **self._at("src", o.src),
@@ -293,7 +295,7 @@ class Binding(Arguments):
     def _vscale(self, o: SimpleNamespace, _: object) -> Phases:
         _check_length(o.length)
         by = self._at("by", o.by) if o.factors else {}
-        fields = {"length": o.length, "length_reg": o.length_reg, "scale": float_bits(o.scale)}
+        fields = {"length": o.length, "length_reg": o.length_reg, "last": o.last, "scale": float_bits(o.scale)}
         return [[self._each("scale", **self._at("dst", o.dst), **self._at("a", o.a), **by, **fields)]]
 
     def _unary(self, o: SimpleNamespace, _: object) -> Phases:
@@ -325,7 +327,7 @@ class Binding(Arguments):
     def _softmax(self, o: SimpleNamespace, _: object) -> Phases:
         _check_length(o.length)
         fields = {"length": o.length, "length_reg": o.length_reg, "first_reg": o.first_reg, "coarse": o.coarse}
-        fields["scale"] = float_bits(o.scale)
+        fields |= {"last": o.last, "scale": float_bits(o.scale)}
         if o.extras:
             fields |= self._at("sink" if o.sink else "slope", o.extra)
         return [[self._each("softmax", **self._at("dst", o.dst), **self._at("a", o.a), **fields)]]

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.emulator.accesses import Extent
 from compiler.emulator.arguments import aligned_zeros
 from compiler.emulator.arithmetic import Vector
 from compiler.emulator.binding import Binding
@@ -27,6 +28,9 @@ from compiler.emulator.tape import Row, assemble
 from compiler.emulator.trap import Trap
 from compiler.emulator.versions import Version
 from compiler.isa.spec import REGISTER_COUNT
+
+_Piece = tuple[int, int, int, Extent | None, int]
+"""LMU element, count, address, how many a register says, offset in the version that it is a piece of."""
 
 
 class BoundPlan:
@@ -51,6 +55,7 @@ class BoundPlan:
         self.calls = self._bind()
         self._entry = [(each.begin, each.begin + each.count, each.address) for each in plan.schedule.entry]
         self._shown = _merged(plan.schedule.shown)
+        self._sliding = {extent for _, _, _, extent, _ in self._shown if extent and extent.last}
         self._writes = [(*self._write_of(pc), operands_of(plan.program[pc]).at) for pc in plan.cache_writes]
 
     def _bind(self) -> list[Callable[[], None]]:
@@ -173,15 +178,36 @@ class BoundPlan:
             lane.streams = [None] * len(lane.streams)
 
     def _show(self) -> None:
-        """Copy what the last lane left to the machine's LMU."""
-        registers, last = self.lanes[-1].registers, self.storage[-1]
-        written = self._state.written
-        for begin, count, address, register, offset in self._shown:
-            if register:
-                count = min(count, registers[register] - offset)
+        """Copy what the lanes left to the machine's LMU, as if one had come after the other."""
+        for lane in self._outlasting():
+            self._copy(lane, [piece for piece in self._shown if piece[3] in self._sliding])
+        self._copy(len(self.lanes) - 1, self._shown)
+
+    def _outlasting(self) -> list[int]:
+        """Lanes that wrote elements which none behind them wrote: of the last tokens there may be fewer later on."""
+        found: list[int] = []
+        if self._sliding:
+            most = self._reach(len(self.lanes) - 1)
+            for at in reversed(range(len(self.lanes) - 1)):
+                reach = self._reach(at)
+                if any(here > behind for here, behind in zip(reach, most, strict=True)):
+                    found.insert(0, at)
+                    most = [*map(max, reach, most)]
+        return found
+
+    def _reach(self, lane: int) -> list[int]:
+        """How many elements a lane wrote where there may be fewer later on."""
+        return [extent.elements(self.lanes[lane].registers) for extent in self._sliding]
+
+    def _copy(self, lane: int, pieces: list[_Piece]) -> None:
+        """Copy what a lane left in some places to the machine's LMU."""
+        registers, written = self.lanes[lane].registers, self._state.written
+        for begin, count, address, extent, offset in pieces:
+            if extent:
+                count = min(count, extent.elements(registers) - offset)
                 if count <= 0:
                     continue
-            for lmu, values in zip(self._state.lmu, last, strict=True):
+            for lmu, values in zip(self._state.lmu, self.storage[lane], strict=True):
                 lmu[begin : begin + count] = values[address : address + count]
             written[begin : begin + count] = True
 
@@ -192,18 +218,18 @@ def _run_tape(run: Callable[[int], bool], binding: Binding) -> None:
         raise Trap("an operation of the tape faulted")
 
 
-def _merged(shown: list[tuple[Version, int, int]]) -> list[tuple[int, int, int, int, int]]:
-    """(LMU element, count, address, register, offset in its version); neighbours in both places become one."""
-    merged: list[tuple[int, int, int, int, int]] = []
+def _merged(shown: list[tuple[Version, int, int]]) -> list[_Piece]:
+    """What the LMU shows in the end; neighbours in both places become one."""
+    merged: list[_Piece] = []
     for version, begin, count in shown:
         if version.node < 0:
             continue
         offset = begin - version.begin
         address = version.address + offset
-        if merged and not version.register and not merged[-1][3]:
+        if merged and not version.extent and not merged[-1][3]:
             last_begin, last_count, last_address = merged[-1][:3]
             if last_begin + last_count == begin and last_address + last_count == address:
-                merged[-1] = (last_begin, last_count + count, last_address, 0, 0)
+                merged[-1] = (last_begin, last_count + count, last_address, None, 0)
                 continue
-        merged.append((begin, count, address, version.register, offset))
+        merged.append((begin, count, address, version.extent, offset))
     return merged

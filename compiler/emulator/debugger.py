@@ -319,7 +319,7 @@ class Debugger:
         instr = machine.program[machine.last_pc]
         written: list[Vector] = []
         for span in (each for each in spans(instr) if each.written):
-            count = machine.registers[span.register] if span.register else span.count
+            count = span.elements(machine.registers)
             written += [lmu[span.begin : span.begin + count] for lmu in machine.state.lmu]
         for operand in instr.spec.operands:
             if operand.kind is Kind.STREAM and operand.effect is Effect.WRITE:

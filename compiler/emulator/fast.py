@@ -178,8 +178,8 @@ class FastPath:
     def _independent(self, registers: list[list[int]], plan: Plan) -> bool:
         """Whether running the lanes together is running them one after the other."""
         if any(
-            not 0 < lane[register] <= count or lane[register] < before[register]
-            for register, count in plan.extents
+            not extent.allows(lane) or lane[extent.register] < before[extent.register]
+            for extent in plan.extents
             for before, lane in zip([registers[0], *registers], registers, strict=False)
         ):
             return False

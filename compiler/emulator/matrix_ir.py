@@ -12,6 +12,7 @@ from compiler.emulator.arithmetic import LANES
 from compiler.emulator.ir_builder import CACHE_LINE, I8, I64, PTR, Value, splat
 from compiler.emulator.operation_ir import Operation
 from compiler.emulator.task import TASK_FIELDS, function_name
+from compiler.isa.spec import TOKEN_UNIT
 from compiler.memory_map import CHANNELS
 
 AHEAD_ROWS, AHEAD_LINES = 4, 4
@@ -43,10 +44,12 @@ def product(f: Operation) -> None:
 
 def cached(f: Operation) -> None:
     b = f.b
-    tokens = f.extent("tokens", "tokens_reg")
-    _check_written(f, f.address("written"), tokens)
+    tokens, first = f.extent("tokens", "tokens_reg"), f.first("tokens", "tokens_reg")
+    f.fail_if(b.icmp_signed(">", b.add(first, tokens), f["most"]))
+    _check_written(f, f.element(f.address("written"), first, I8), tokens)
     rows, cols = f.extent("rows", "rows_reg"), f.extent("cols", "cols_reg")
     base = b.add(f["base"], b.mul(f.device, f["base_device"]))
+    base = b.add(base, b.mul(b.sdiv(first, I64(TOKEN_UNIT)), f["unit_bytes"]))
     source, result = f.vector("src"), f.vector("dst")
     f.loop(I64(CHANNELS), lambda index, _: _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), rows, index))
 

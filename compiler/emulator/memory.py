@@ -152,20 +152,28 @@ class Memory:
             raise Trap(f"region {region.name} holds {region.rows} rows of {region.cols}, not {rows} of {length}")
         return region
 
-    def open_cache(self, address: int, rows: int, cols: int, stride: int) -> CacheMatrix:
-        """Rows and columns of one head of a cache, all of them written before."""
+    def open_cache(
+        self, address: int, rows: int, cols: int, stride: int, first_row: int = 0, first_col: int = 0
+    ) -> CacheMatrix:
+        """Rows and columns of one head of a cache, all of them written before.
+
+        Args:
+            first_row: behind the element at `address`; a multiple of CHANNELS.
+            first_col: behind it, too.
+        """
         place = self.place(address)
         region, cache = place.region, self._cache_at(place, CACHE_KINDS)
-        if not 0 < rows <= region.rows - place.row or not 0 < cols <= region.cols - place.col:
-            raise Trap(f"{rows} x {cols} at ({place.row}, {place.col}) is outside region {region.name}")
+        row, col = place.row + first_row, place.col + first_col
+        if not 0 < rows <= region.rows - row or not 0 < cols <= region.cols - col:
+            raise Trap(f"{rows} x {cols} at ({row}, {col}) is outside region {region.name}")
         if stride != region.stride:
             raise Trap(f"stride {stride} is not the {region.stride} of region {region.name}")
-        begin, count = (place.row, rows) if cache.is_key else (place.col, cols)
+        begin, count = (row, rows) if cache.is_key else (col, cols)
         written = cache.written[place.head, begin : begin + count]
         if not written.all():
             missing = begin + int(np.argmin(written))
             raise Trap(f"token {missing} of {region.name}, head {place.head}, was never written")
-        first = (address - region.begin) // self._itemsize
+        first = (address - region.begin) // self._itemsize + first_row // CHANNELS * stride + first_col
         return CacheMatrix(rows, cols, cache, first)
 
     def write_cache(

@@ -72,9 +72,10 @@ def _normalise(f: Operation, x: Value, result: Value, size: Value, layernorm: bo
 def softmax(f: Operation) -> None:
     b = f.b
     a, result, length = f.vector("a"), f.vector("dst"), f.extent("length", "length_reg")
-    first = f.register("first_reg")
+    begin = f.first("length", "length_reg")
+    first = b.sub(f.register("first_reg"), begin)
     f.fail_if(b.icmp_signed(">=", first, length))
-    hidden = f.spread(b.trunc(first, I32), INTS)
+    hidden, before = (f.spread(b.trunc(each, I32), INTS) for each in (first, begin))
     scale = f.spread(f.number("scale"))
     slope, sink = f.spread(_optional(f, "slope", 0.0)), f.spread(_optional(f, "sink", float("-inf")))
     biased = f.given("slope")
@@ -83,7 +84,7 @@ def softmax(f: Operation) -> None:
 
     def scaled(g: Group, highest: tuple[Value, ...]) -> tuple[Value, ...]:
         value = b.fmul(g.load(a), scale)
-        bias = b.fmul(slope, b.sitofp(g.positions(), FLOATS))
+        bias = b.fmul(slope, b.sitofp(b.add(g.positions(), before), FLOATS))
         bias = b.select(coarse, b.fmul(f.rounded(bias, BFLOAT16, True), scale), bias)
         value = b.select(biased, b.fadd(value, bias), value)
         value = b.select(b.icmp_signed("<", g.positions(), hidden), least, value)

@@ -12,7 +12,7 @@ from typing import Any
 from compiler.dtypes import DType
 from compiler.emulator.ir_builder import F32, I32, I64, PTR, Code, Value
 from compiler.emulator.tape import FIELDS
-from compiler.isa.spec import REGISTER_COUNT
+from compiler.isa.spec import REGISTER_COUNT, TOKEN_UNIT
 from compiler.memory_map import CHANNELS
 
 
@@ -64,8 +64,17 @@ class Operation(Code):
         return self.load(self._registers, at, I64)
 
     def extent(self, count: str, register: str) -> Value:
-        """A count, or the register that replaces it."""
-        return self.b.select(self.given(register), self.register(register), self[count])
+        """A count, or the register that replaces it: all its tokens, or the last, no more than the count."""
+        tokens = self.b.sub(self.register(register), self.first(count, register))
+        return self.b.select(self.given(register), tokens, self[count])
+
+    def first(self, count: str, register: str) -> Value:
+        """The first token of an extent, see `isa.spec.first_token`."""
+        b = self.b
+        beyond = b.sub(self.register(register), self[count])
+        units = b.sdiv(b.add(beyond, I64(TOKEN_UNIT - 1)), I64(TOKEN_UNIT))
+        slides = b.and_(self.given("last"), b.and_(self.given(register), b.icmp_signed(">", beyond, I64(0))))
+        return b.select(slides, b.mul(units, I64(TOKEN_UNIT)), I64(0))
 
     def round(self, x: Value) -> Value:
         """To the build's dtype."""

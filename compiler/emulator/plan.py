@@ -32,7 +32,7 @@ class Plan:
         begin, end: the piece.
         schedule: its nodes.
         elements: storage for the values of one lane on one device.
-        extents: (register, count) of every vector whose length a register says.
+        extents: of every vector whose length a register says.
         cache_writes: instructions that write a token.
 
     Raises:
@@ -49,7 +49,7 @@ class Plan:
         everything = [span for pc in range(begin, end) for span in spans(program[pc])]
         if any(span.begin + span.count > limit for span in everything):
             raise Unplannable
-        self.extents = sorted({(span.register, span.count) for span in everything if span.register})
+        self.extents = sorted({span.extent for span in everything if span.extent})
         self.cache_writes = [pc for pc in range(begin, end) if program[pc].mnemonic in ("wr.key", "wr.value")]
 
     def accepts(self, state: State) -> bool:
@@ -58,7 +58,7 @@ class Plan:
         return (
             not any(state.streams)
             and not state.link.in_flight
-            and all(0 < registers[register] <= count for register, count in self.extents)
+            and all(extent.allows(registers) for extent in self.extents)
             and all(state.written[each.begin : each.begin + each.count].all() for each in self.schedule.entry)
         )
 

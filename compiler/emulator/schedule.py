@@ -138,7 +138,7 @@ class Schedule:
         if any(_overlap(one, other) for (_, one), (_, other) in combinations(writes, 2)):
             raise Unplannable  # which of the two values stays is for `semantics` to say
         for pc, span in writes:
-            version = Version(span.begin, span.count, span.register, index)
+            version = Version(span.begin, span.count, span.extent, index)
             self._clusters[version] = [version]
             node.operands[pc, span.operand] = (version, 0)
             self._latest.write(version)
@@ -161,14 +161,15 @@ class Schedule:
         found: list[Version] = []
         for first, last, version in self._latest.overlapping(span.begin, span.begin + span.count):
             if version is None:
-                version = Version(first, last - first, 0, -1)
+                version = Version(first, last - first, None, -1)
                 self._clusters[version] = [version]
                 self._latest.write(version)
                 self.entry.append(version)
             found.append(version)
         for version in found:
-            same = (version.begin, version.register) == (span.begin, span.register) and version.count >= span.count
-            if version.register and not (same and len(found) == 1):
+            if version.extent and not (
+                len(found) == 1 and version.begin == span.begin and version.extent.covers(span.extent)
+            ):
                 raise Unplannable
             if version.node >= 0:
                 node.after.add(version.node)

@@ -42,8 +42,9 @@ def rd_param(state: State, o: Operands) -> None:
 
 
 def rd_kv(state: State, o: Operands) -> None:
-    rows, cols = state.extent(o.rows, o.rows_reg), state.extent(o.cols, o.cols_reg)
-    state.open_stream(o.stream, state.memory.open_cache(o.hbm, rows, cols, o.stride))
+    rows, cols = state.extent(o.rows, o.rows_reg, o.last), state.extent(o.cols, o.cols_reg, o.last)
+    row, col = state.first(o.rows, o.rows_reg, o.last), state.first(o.cols, o.cols_reg, o.last)
+    state.open_stream(o.stream, state.memory.open_cache(o.hbm, rows, cols, o.stride, row, col))
 
 
 def wr_key(state: State, o: Operands) -> None:
@@ -73,7 +74,7 @@ def wr_host(state: State, o: Operands) -> None:
 
 
 def mm(state: State, o: Operands) -> None:
-    rows, cols = state.extent(o.rows, o.rows_reg), state.extent(o.cols, o.cols_reg)
+    rows, cols = state.extent(o.rows, o.rows_reg, o.last), state.extent(o.cols, o.cols_reg, o.last)
     sources = state.read(o.src, cols)
     if not o.out:
         state.check_write(o.dst, rows)
@@ -141,7 +142,7 @@ def _required(vectors: list[Vector] | None) -> list[Vector]:
 
 def vscale(state: State, o: Operands) -> None:
     scale = np.float32(o.scale)
-    a = state.read(o.a, state.extent(o.length, o.length_reg))
+    a = state.read(o.a, state.extent(o.length, o.length_reg, o.last))
     factors = state.read(o.by, 1) if o.factors else [None] * len(a)
     state.write(o.dst, [x * scale if by is None else x * scale * by for x, by in zip(a, factors, strict=True)])
 
@@ -214,20 +215,22 @@ def _norm(
 
 
 def softmax_(state: State, o: Operands) -> None:
-    length = state.extent(o.length, o.length_reg)
+    length = state.extent(o.length, o.length_reg, o.last)
     a = state.read(o.a, length)
+    begin = state.first(o.length, o.length_reg, o.last)
     first = state.registers[o.first_reg]
-    if first >= length:
-        raise Trap(f"token {first} is the first that counts, there are {length}")
+    if first >= begin + length:
+        raise Trap(f"token {first} is the first that counts, there are {begin + length}")
     biases: list[Vector | None] = [None] * len(a)
     sinks: list[np.float32 | None] = [None] * len(a)
     if o.extras and o.sink:
         sinks = [sink[0] for sink in state.read(o.extra, 1)]
     elif o.extras:
-        biases = [linear_bias(slope[0], length, o.scale, bool(o.coarse)) for slope in state.read(o.extra, 1)]
+        slopes, tokens = state.read(o.extra, 1), range(begin, begin + length)
+        biases = [linear_bias(slope[0], tokens, o.scale, bool(o.coarse)) for slope in slopes]
     state.write(
         o.dst,
-        [softmax(x, o.scale, bias, first, sink) for x, bias, sink in zip(a, biases, sinks, strict=True)],
+        [softmax(x, o.scale, bias, first - begin, sink) for x, bias, sink in zip(a, biases, sinks, strict=True)],
     )
 
 

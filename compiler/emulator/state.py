@@ -23,7 +23,7 @@ from compiler.emulator.memory import Memory, ParameterMatrix
 from compiler.emulator.trap import Trap
 from compiler.errors import CapacityError
 from compiler.isa.host import HostLayout
-from compiler.isa.spec import REGISTER_COUNT, STREAM_COUNT
+from compiler.isa.spec import REGISTER_COUNT, STREAM_COUNT, first_token
 from compiler.isa.tables import ActivationTable
 from compiler.rounding import round_to
 
@@ -150,9 +150,15 @@ class State:
         if index:
             self.registers[index] = (value + 0x80000000) % 0x100000000 - 0x80000000
 
-    def extent(self, count: int, register: int) -> int:
-        """`count`, or the register that replaces it."""
-        return self.registers[register] if register else count
+    def extent(self, count: int, register: int, last: int) -> int:
+        """`count`, or the register that replaces it: all its tokens, or the last ones that are no more than `count`."""
+        if not register:
+            return count
+        return self.registers[register] - self.first(count, register, last)
+
+    def first(self, count: int, register: int, last: int) -> int:
+        """The first token of an extent."""
+        return first_token(self.registers[register], count) if register and last else 0
 
     # streams
 

@@ -53,10 +53,11 @@ OPS: dict[str, tuple[str, ...]] = {
     ),
     # packed = src, as `pairs_ir` multiplies it.
     "pack": (*operand("packed"), *operand("src"), "length"),
-    # dst = one head of a cache * src; rows or cols are the tokens, all of them written before.
+    # dst = one head of a cache * src; rows or cols are the tokens, all of them written before. With `last` they begin
+    # unit_bytes per TOKEN_UNIT behind the base. There are `most` in the cache.
     "cached": (
         *("base", "base_device", "channel_step", "row_bytes", "rows", "rows_reg", "cols", "cols_reg"),
-        *(*operand("dst"), *operand("src"), "written", "tokens", "tokens_reg"),
+        *(*operand("dst"), *operand("src"), "written", "tokens", "tokens_reg", "last", "most", "unit_bytes"),
     ),
     # dst = act(rotate(src + bias)); what is 0 is left out.
     "finish": (
@@ -65,12 +66,12 @@ OPS: dict[str, tuple[str, ...]] = {
     ),
     "add": (*operand("dst"), *operand("a"), *operand("b"), "length"),
     "multiply": (*operand("dst"), *operand("a"), *operand("b"), "length"),
-    "scale": (*operand("dst"), *operand("a"), *operand("by"), "length", "length_reg", "scale"),
+    "scale": (*operand("dst"), *operand("a"), *operand("by"), "length", "length_reg", "last", "scale"),
     "layernorm": _NORM,
     "rmsnorm": _NORM,
     "softmax": (
         *(*operand("dst"), *operand("a"), *operand("slope"), *operand("sink")),
-        *("length", "length_reg", "first_reg", "scale", "coarse"),
+        *("length", "length_reg", "last", "first_reg", "scale", "coarse"),
     ),
     # One row of a table over the channels.
     "embed": (*operand("dst"), "channels", "offset", "index", "length", "rows"),

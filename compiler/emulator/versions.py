@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from compiler.emulator.accesses import Extent
+
 ALIGN = 16
 """Elements: a value begins on a cache line."""
 
@@ -17,7 +19,7 @@ class Version:
     """One value in the LMU: what one operand of one node wrote, or what was there before (node -1).
 
     Attributes:
-        begin, count, register: as in `Span`.
+        begin, count, extent: as in `Span`.
         node: its writer.
         parent: another version with which it must keep its distance, see `Schedule`.
         address: where it lives while the plan runs.
@@ -26,7 +28,7 @@ class Version:
 
     begin: int
     count: int
-    register: int
+    extent: Extent | None
     node: int
     parent: Version | None = None
     address: int = -1
@@ -103,11 +105,11 @@ class Intervals:
         begin, end = version.begin, version.begin + version.count
         touched = self._touching(begin, end)
         kept: list[tuple[int, int, Version]] = []
-        same = (begin, version.count, version.register)
-        if not version.register:
+        same = (begin, version.count, version.extent)
+        if not version.extent:
             self._hidden = [each for each in self._hidden if each[1] < begin or each[1] + each[2] > end]
         for first, last, old in touched:
-            if version.register and (old.begin, old.count, old.register) != same:
+            if version.extent and (old.begin, old.count, old.extent) != same:
                 self._hidden.append((old, max(first, begin), min(last, end) - max(first, begin)))
             if first < begin:
                 kept.append((first, begin, old))

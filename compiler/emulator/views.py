@@ -112,7 +112,7 @@ def _operands(machine: Machine, pc: int, device: int, effect: Effect) -> tuple[O
         match field.kind:
             case Kind.LMU if field.name in vectors:
                 span = vectors[field.name]
-                count = state.registers[span.register] if span.register else span.count
+                count = span.elements(state.registers)
                 found.append(_vector(state, field.name, span.begin, count, device))
             case Kind.REGISTER if value:
                 found.append(Operand(field.name, f"r{value}", 1, (float(state.registers[value]),)))
@@ -170,7 +170,7 @@ def _memory(state: State, instr: Instruction, field: Field, device: int) -> Oper
         return Operand(field.name, str(trap))
     where = f"h[{address:#x}] {place.region.name}"
     if place.region.kind in CACHE_KINDS:
-        return Operand(field.name, f"{where} head {place.head}")
+        return Operand(field.name, f"{where} head {place.head}{_first_token(state, values)}")
     region = place.region
     shown = min(FIRST_VALUES, region.rows - place.row if region.cols == 1 else region.cols - place.col)
     if region.cols == 1:
@@ -179,6 +179,14 @@ def _memory(state: State, instr: Instruction, field: Field, device: int) -> Oper
     else:
         first = _row(state, region, device, place.head, place.row, place.col, shown)
     return Operand(field.name, where, region.rows * region.cols, tuple(first))
+
+
+def _first_token(state: State, values: dict[str, int]) -> str:
+    """Where the last tokens of a cache begin."""
+    if not values.get("last", 0):
+        return ""
+    first = max(state.first(values[name], values[f"{name}_reg"], 1) for name in ("rows", "cols"))
+    return f" from token {first}"
 
 
 def _host_word(state: State, instr: Instruction, field: Field) -> Operand:

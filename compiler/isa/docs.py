@@ -6,7 +6,7 @@ import sys
 
 from compiler.isa.host import HEADER_WORDS, Word
 from compiler.isa.instructions import SPECS
-from compiler.isa.spec import HBM_UNIT_BYTES, INSTRUCTION_BYTES, ISA_VERSION, Kind, Operand, Spec
+from compiler.isa.spec import HBM_UNIT_BYTES, INSTRUCTION_BYTES, ISA_VERSION, TOKEN_UNIT, Kind, Operand, Spec
 from compiler.isa.text import NOTATION
 
 _INTRODUCTION = f"""# Instruction set, version {ISA_VERSION}
@@ -22,6 +22,11 @@ A program is one stream for all devices (SPMD). Values in the LMU and in HBM are
 every instruction computes in float32 and rounds each result once. A NaN is a NaN: which of its bit
 patterns a result has is not specified. HBM addresses are byte addresses
 within a channel, the same in all 32 channels, in units of {HBM_UNIT_BYTES} bytes.
+
+A register that replaces an extent holds the number of tokens in the text. With `last=1` no more of them
+are taken than the extent: the last ones, from token {TOKEN_UNIT} * ceil((tokens - extent) / {TOKEN_UNIT}) on, or from token 0
+where all fit. A stream of keys or values begins with that token, and so do scores; first_reg still counts
+from token 0. A window of W tokens is an extent of W + {TOKEN_UNIT - 1}, and what lies in front of it is not read.
 """
 
 

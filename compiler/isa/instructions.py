@@ -43,6 +43,10 @@ _TABLE = Operand("act", Kind.TABLE, 7, 0, 8, optional=True, synopsis="activation
 _LENGTH_REGISTER = _register("length_reg", 7, 8, _R, True, "register that replaces length")
 
 
+def _last(name: str) -> Operand:
+    return _count("last", 7, 23, 1, True, f"1: of the tokens in the register only the last, no more than {name}")
+
+
 def _norm_operands(bias: bool, residual: bool) -> tuple[Operand, ...]:
     operands = [_lmu("dst", 1, _W, "length", synopsis="normalised vector")]
     if residual:
@@ -132,6 +136,7 @@ SPECS: tuple[Spec, ...] = (
             _count("stride", 4),
             _register("rows_reg", 7, 13, _R, True, "register that replaces rows"),
             _register("cols_reg", 7, 18, _R, True, "register that replaces cols"),
+            _last("rows or cols"),
         ),
         "Open a stream of cached keys (rows are tokens) or values (columns are tokens), laid out as for rd.param.",
     ),
@@ -182,6 +187,7 @@ SPECS: tuple[Spec, ...] = (
             _stream("out", 20, _W, True, "stream to the SMA instead of dst"),
             _register("rows_reg", 7, 13, _R, True, "register that replaces rows"),
             _register("cols_reg", 7, 18, _R, True, "register that replaces cols"),
+            _last("rows or cols"),
         ),
         "Matrix times vector: dst[r] = act(rope(sum over c of stream[r, c] * src[c] + bias[r])). Accumulates in "
         "float32 and rounds once.",
@@ -229,6 +235,7 @@ SPECS: tuple[Spec, ...] = (
             _LENGTH_REGISTER,
             _lmu("by", 5, _R, "factors", optional=True, synopsis="one more factor"),
             _count("factors", 6, 0, 1, True, "1: there is one more factor"),
+            _last("length"),
         ),
         "dst = a * scale [* by].",
     ),
@@ -302,11 +309,12 @@ SPECS: tuple[Spec, ...] = (
             _register("first_reg", 7, 13, _R, True, "register with the first token that counts; those before get 0"),
             _lmu("extra", 5, _R, "extras", optional=True, synopsis="slope of this head's linear bias, or its sink"),
             _count("extras", 6, 0, 1, True, "1: there is an extra"),
-            _count("coarse", 6, 1, 1, True, "1: slope * i is rounded to bfloat16, then multiplied by scale"),
+            _count("coarse", 6, 1, 1, True, "1: slope * t is rounded to bfloat16, then multiplied by scale"),
             _count("sink", 6, 2, 1, True, "1: extra is no slope but a score of no token, counted in max and sum"),
+            _last("length"),
         ),
-        "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * i. Tokens beyond the "
-        "length are masked.",
+        "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * t, where t is the token "
+        "that element i stands for. Tokens beyond the length are masked.",
     ),
     Spec(
         "rank",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from compiler.memory_map import CHANNELS
+
 ISA_VERSION = 1
 WORD_COUNT = 8
 INSTRUCTION_BYTES = 4 * WORD_COUNT
@@ -16,6 +18,13 @@ REGISTER_COUNT = 32
 STREAM_COUNT = 64
 HBM_UNIT_BYTES = 64
 """An HBM operand counts units of one burst, the same in every channel."""
+TOKEN_UNIT = CHANNELS
+"""Cached tokens are read from a multiple of it on: there a row of keys lies in channel 0, and values begin a burst."""
+
+
+def first_token(tokens: int, count: int) -> int:
+    """The first of the last ones of so many tokens: no more than `count`, from a multiple of TOKEN_UNIT on."""
+    return max(0, -(-(tokens - count) // TOKEN_UNIT) * TOKEN_UNIT)
 
 
 class Unit(Enum):

@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.errors import VerificationError
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import Effect, Kind, Operand
+from compiler.isa.spec import TOKEN_UNIT, Effect, Kind, Operand
 from compiler.isa.text import format_instruction
 from compiler.memory_map import MemoryMap, Region
 from compiler.program.virtual import VirtualProgram
@@ -50,6 +50,9 @@ def extent(instr: Instruction, operand: Operand) -> int:
     return count
 
 
+_TOKENS = ("all tokens", "the last tokens")
+
+
 class _Walk:
     """What is open, sent and known while walking the program front to back."""
 
@@ -58,7 +61,7 @@ class _Walk:
         self.lmu_elements = lmu_elements
         self.table_count = table_count
         self.size = size
-        self.open: dict[int, tuple[int, int]] = {}  # stream -> rows, cols
+        self.open: dict[int, tuple[int, int, int]] = {}  # stream -> rows, cols, whether the last ones
         self.sent: tuple[int, int] | None = None  # tag, length
         self.written = {0}
         self.read: dict[str, set[tuple[int, int]]] = {}  # region -> rows [begin, end) of each of its chunks
@@ -131,14 +134,16 @@ class _Walk:
         return "" if given == wanted else f"columns and stride {given}, {region.name} has {wanted}"
 
     def _streams(self, instr: Instruction) -> str:
-        for name, rows, cols in _stream_reads(instr):
+        for name, rows, cols, last in _stream_reads(instr):
             stream = instr.integer(name)
             if not stream:
                 continue
             found = self.open.pop(stream, None)
             if found is None:
                 return f"stream s{stream} is not open"
-            if found != (rows, cols):
+            if found[2] != last:
+                return f"stream s{stream} carries {_TOKENS[found[2]]}, read as {_TOKENS[last]}"
+            if found[:2] != (rows, cols):
                 return f"stream s{stream} carries {found[0]} x {found[1]}, read as {rows} x {cols}"
         for name in ("stream", "out"):
             operand = next((o for o in instr.spec.operands if o.name == name), None)
@@ -146,8 +151,9 @@ class _Walk:
                 continue
             if instr.integer(name) in self.open:
                 return f"stream s{instr.integer(name)} is already open"
-            shape = (instr.integer("rows"), instr.integer("cols") if name == "stream" else 1)
-            self.open[instr.integer(name)] = shape
+            cols = instr.integer("cols") if name == "stream" else 1
+            last = instr.integer("last") if instr.mnemonic == "rd.kv" else 0
+            self.open[instr.integer(name)] = (instr.integer("rows"), cols, last)
         return ""
 
     def _network(self, instr: Instruction) -> str:
@@ -178,6 +184,8 @@ def _extent_problem(instr: Instruction, region: Region) -> str:
     mnemonic = instr.mnemonic
     if mnemonic == "rd.embed":
         given, wanted = (instr.integer("rows"), instr.integer("length")), (region.rows, region.cols)
+    elif mnemonic == "rd.kv" and instr.integer("last"):
+        return _last_problem(instr, region)
     elif mnemonic in ("rd.param", "rd.kv"):
         given = (instr.integer("rows"), instr.integer("cols"))
         wanted = (region.rows, region.cols)
@@ -191,15 +199,27 @@ def _extent_problem(instr: Instruction, region: Region) -> str:
     return "" if given == wanted else f"extents {given}, {region.name} has {wanted}"
 
 
-def _stream_reads(instr: Instruction) -> list[tuple[str, int, int]]:
-    """(operand, rows, cols) of each stream an instruction consumes."""
+def _last_problem(instr: Instruction, region: Region) -> str:
+    """The last tokens of a cache: of keys rows, of values columns, and enough for every stretch of them."""
+    counted, whole = ("rows", "cols") if region.kind == "key" else ("cols", "rows")
+    most, other = instr.integer(counted), instr.integer(whole)
+    tokens, width = (region.rows, region.cols) if region.kind == "key" else (region.cols, region.rows)
+    if not instr.integer(f"{counted}_reg") or instr.integer(f"{whole}_reg"):
+        return f"the register must replace {counted}, which are the tokens of {region.name}"
+    if instr.integer("stride") != region.stride or other != width:
+        return f"{whole} and stride {(other, instr.integer('stride'))}, {region.name} has {(width, region.stride)}"
+    return "" if TOKEN_UNIT <= most <= tokens else f"{counted} {most}, allowed are {TOKEN_UNIT}..{tokens}"
+
+
+def _stream_reads(instr: Instruction) -> list[tuple[str, int, int, int]]:
+    """(operand, rows, cols, whether the last ones) of each stream an instruction consumes."""
     if instr.mnemonic == "mm":
         rows = instr.integer("rows")
-        return [("stream", rows, instr.integer("cols")), ("bias", rows, 1)]
+        return [("stream", rows, instr.integer("cols"), instr.integer("last")), ("bias", rows, 1, 0)]
     if instr.mnemonic in ("wr.key", "wr.value"):
-        return [("stream", instr.integer("heads") * instr.integer("head_dim"), 1)]
+        return [("stream", instr.integer("heads") * instr.integer("head_dim"), 1, 0)]
     names = [o.name for o in instr.spec.operands if o.kind is Kind.STREAM and o.effect is Effect.READ]
-    return [(name, instr.integer("length"), 1) for name in names]
+    return [(name, instr.integer("length"), 1, 0) for name in names]
 
 
 def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgram, lmu_elements: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from compiler.isa.spec import Spec, Unit
+from compiler.isa.spec import Spec, Unit, first_token
 from compiler.target import Target
 from compiler.target.topology import Wiring, wire
 
@@ -25,7 +25,7 @@ Operand = Callable[[str], int]
 """Value of an operand by name; 0 for one the instruction does not have."""
 
 DECIDING = (
-    *("rows", "cols", "rows_reg", "cols_reg", "stride", "length", "length_reg"),
+    *("rows", "cols", "rows_reg", "cols_reg", "stride", "length", "length_reg", "last"),
     *("heads", "head_dim", "bias", "rotary_dim", "act"),
 )
 """Operands that decide what an instruction costs; two that agree in these cost the same."""
@@ -109,7 +109,7 @@ class Rules:
     def _vector(self, spec: Spec, operand: Operand, length: int) -> Work:
         """Passes behind one another, each as deep as its arithmetic."""
         timing = self.target.timing
-        elements = length if operand("length_reg") else operand("length")
+        elements = _extent(operand, "length", length)
         depths = [self._depth(kind) + timing.vxe_pass_cycles for kind in _PASSES[spec.mnemonic]]
         cycles = len(depths) * -(-elements // timing.vxe_lanes) + sum(depths[:-1])
         return Work(cycles, depths[-1], timing.retire_cycles)
@@ -177,5 +177,10 @@ def rules_for(target: Target, num_devices: int, itemsize: int, topology: str = "
 
 
 def _extents(operand: Operand, length: int) -> tuple[int, int]:
-    rows = length if operand("rows_reg") else operand("rows")
-    return rows, length if operand("cols_reg") else operand("cols")
+    return _extent(operand, "rows", length), _extent(operand, "cols", length)
+
+
+def _extent(operand: Operand, name: str, length: int) -> int:
+    if not operand(f"{name}_reg"):
+        return operand(name)
+    return length - first_token(length, operand(name)) if operand("last") else length
