@@ -313,8 +313,8 @@ SPECS: tuple[Spec, ...] = (
             _count("sink", 6, 2, 1, True, "1: extra is no slope but a score of no token, counted in max and sum"),
             _last("length"),
         ),
-        "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * t, where t is the token "
-        "that element i stands for. Tokens beyond the length are masked.",
+        "dst[i] = exp(s[i] - max(s)) / sum of exp(s - max(s)), with s[i] = scale * a[i] + slope * t, where t is the "
+        "token of element i. Tokens beyond the length are masked.",
     ),
     Spec(
         "rank",

@@ -126,6 +126,7 @@ def test_breakpoints_and_conditions_see_every_instruction(demo: Workspace) -> No
 def random_program(rng: np.random.Generator, regions: dict[str, int], devices: int) -> str:
     """Straight text that uses addresses, streams and caches at random; it may well fault."""
     lines = [f"li r1, {rng.integers(0, 4)}", f"li r2, {rng.integers(1, 5)}", "li r3, 1"]
+    lines += [f"li r4, {rng.integers(32, 34)}", f"li r5, {rng.integers(32, 36)}"]
     w, b, k, v, e = (regions[name] for name in ("w", "b", "key", "value", "e"))
 
     def at(count: int) -> int:
@@ -161,7 +162,13 @@ def random_program(rng: np.random.Generator, regions: dict[str, int], devices: i
             11: lambda: exchange(next(tags)),
             12: lambda: [f"rd.embed v[{at(40)}], h[{e:#x}], r3, 40, 5"],
             13: lambda: [f"addi r1, r1, {rng.integers(0, 2)}"] if rng.random() < 0.2 else [],
-        }[int(rng.integers(0, 14))]()
+            14: lambda: [f"wr.key h[{k:#x}], r4, 2, 32, 32, h[{regions['key_step']:#x}], src=v[{at(64)}]"],
+            15: lambda: [
+                f"rd.kv s6, h[{k:#x}], 8, 32, 32, rows_reg=r5, last=1",
+                f"mm v[{at(64)}], v[{at(32)}], s6, 8, 32, rows_reg=r5, last=1",
+            ],
+            16: lambda: [f"vscale v[{at(40)}], v[{at(40)}], 40, 0.5, length_reg=r5, last=1"],
+        }[int(rng.integers(0, 17))]()
     return "\n".join([*lines, "hlt", ""])
 
 

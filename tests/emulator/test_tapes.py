@@ -70,6 +70,10 @@ CHOICES = (
     "value",
     "scores",
     "attend",
+    "last-scores",
+    "last-attend",
+    "last-scale",
+    "last-softmax",
     "exchange",
     "embed",
 )
@@ -96,6 +100,7 @@ class Programs:
         count = draw(st.integers(MIN_INSTRUCTIONS, 14))
         registers = {1: 0, 2: draw(st.integers(1, 20)), 3: 1, 4: draw(st.integers(-1, 2)), 5: 2}
         registers |= {6: draw(st.integers(1, 3)), 7: draw(st.integers(0, 5))}
+        registers |= {8: 32, 9: 33, 10: draw(st.integers(31, 36)), 11: draw(st.integers(-1, 34))}
         lines = [f"li r{register}, {value}" for register, value in registers.items()]
         for tag in range(count):
             choices = self.choices(draw, tag + 1)
@@ -118,7 +123,7 @@ class Programs:
         rope = f"rope={at(8)}, head_dim=24, rotary_dim=8, style={style}"
         matrix = f"rd.param s1, h[{self.w:#x}], 48, 40, 40"
         stride = self.value.stride
-        token = draw(st.sampled_from(("r1", "r3", "r5")))
+        token = draw(st.sampled_from(("r1", "r3", "r5", "r8", "r9")))
         keep_key = f"h[{self.key.begin:#x}], {token}, 2, 24, 24, h[{self.key.head_bytes:#x}]"
         keep_value = f"h[{self.value.begin:#x}], {token}, 2, 24, {stride}, h[{self.value.head_bytes:#x}]"
         return {
@@ -151,6 +156,19 @@ class Programs:
             "attend": [
                 f"rd.kv s5, h[{self.value.begin:#x}], 24, 3, {stride}, cols_reg=r6",
                 f"mm {at(24)}, {at(3)}, s5, 24, 3, cols_reg=r6",
+            ],
+            "last-scores": [
+                f"rd.kv s6, h[{self.key.begin:#x}], 4, 24, 24, rows_reg=r10, last=1",
+                f"mm {at(4)}, {at(24)}, s6, 4, 24, rows_reg=r10, last=1",
+            ],
+            "last-attend": [
+                f"rd.kv s7, h[{self.value.begin:#x}], 24, 4, {stride}, cols_reg=r10, last=1",
+                f"mm {at(24)}, {at(4)}, s7, 24, 4, cols_reg=r10, last=1",
+            ],
+            "last-scale": [f"vscale {at(35)}, {at(35)}, 35, 0.5, length_reg=r10, last=1"],
+            "last-softmax": [
+                f"softmax {at(24)}, {at(24)}, 24, 0.25, length_reg=r10, first_reg=r11, last=1, "
+                f"extra={at(1)}, extras={style}, coarse={style}"
             ],
             "exchange": [f"tx {at(16)}, 16, {tag}", f"rx {at(16 * self.devices)}, 16, {self.devices}, {tag}"],
             "embed": [f"rd.embed {at(40)}, h[{self.e:#x}], r7, 40, 5"],

@@ -67,7 +67,7 @@ def _run(
 EVERYDAY = [each if each in FAMILIES else pytest.param(each, marks=pytest.mark.slow) for each in RECIPES]
 
 
-def _assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt: tuple[int, ...]) -> None:
+def assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt: tuple[int, ...]) -> None:
     """The tokens are transformers' and the logits close to its; on every device count the same bits.
 
     Both sum the same float32 products in different orders: some hundred roundings of relative size 2**-24
@@ -88,7 +88,7 @@ def _assert_exact(recipe: Recipe, folder: Path, counts: tuple[int, ...], prompt:
 @pytest.mark.parametrize("recipe", EVERYDAY, ids=str)
 def test_float32_tokens_are_transformers_greedy_tokens(recipe: Recipe, tmp_path: Path, record_property: Record) -> None:
     record_property(HELD, [architecture(recipe), "float32", (1, 3)])
-    _assert_exact(recipe, tmp_path, (1, 3), PROMPT)
+    assert_exact(recipe, tmp_path, (1, 3), PROMPT)
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_every_device_count_and_prompt_gives_transformers_greedy_tokens(
 ) -> None:
     record_property(HELD, [architecture(recipe), "float32", DEVICE_COUNTS])
     for prompt in (PROMPT, OTHER_PROMPT):
-        _assert_exact(recipe, tmp_path, DEVICE_COUNTS, prompt)
+        assert_exact(recipe, tmp_path, DEVICE_COUNTS, prompt)
 
 
 @pytest.mark.parametrize("prompt", [(7,), tuple(range(3, 63))], ids=["one-token-prompt", "long-prompt"])

@@ -85,14 +85,29 @@ def _stream_reader(draw: st.DrawFn, stream: int) -> list[Instruction]:
     return [*opened, instruction("mm", dst=dst, src=src, stream=stream, rows=rows, cols=cols, **extra)]
 
 
+def _reader_of_tokens(draw: st.DrawFn, stream: int, a: int, dst: int) -> list[Instruction]:
+    """As many tokens as there are, or the last of them."""
+    most, last = draw(st.integers(32, 1500)), draw(st.booleans())
+    counted = draw(st.sampled_from(["rows", "cols"]))
+    shape = {"rows": 64, "cols": 64, counted: most, f"{counted}_reg": 1, "last": last}
+    stride = 64 if counted == "rows" else 1536
+    return [
+        instruction("rd.kv", stream=stream, hbm=CACHE, stride=stride, **shape),
+        instruction("mm", dst=dst, src=a, stream=stream, **shape),
+        instruction("softmax", dst=a, a=dst, length=most, scale=1.0, length_reg=1, first_reg=2, last=last),
+    ]
+
+
 @st.composite
 def _piece(draw: st.DrawFn, stream: int) -> list[Instruction]:
     """A few instructions; together pieces meet in the LMU, in the cache, on the link and in registers."""
-    kind = draw(st.sampled_from(["mm", "mm", "vector", "norm", "gather", "write", "embed", "control"]))
+    kind = draw(st.sampled_from(["mm", "mm", "vector", "norm", "gather", "write", "embed", "control", "tokens"]))
     a, b, dst = (draw(st.integers(0, 20)) * STRIDE for _ in range(3))
     length = draw(st.integers(1, 1500))
     if kind == "mm":
         return _stream_reader(draw, stream)
+    if kind == "tokens":
+        return _reader_of_tokens(draw, stream, a, dst)
     if kind == "vector":
         return [instruction("vadd", dst=dst, a=a, b=b, length=length)]
     if kind == "norm":
