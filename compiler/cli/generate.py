@@ -80,7 +80,7 @@ def command(
 
     Equal options give equal tokens, on any number of devices. stdout carries the continuation alone.
     """
-    from compiler.cli.ranks import check_source, is_speaker
+    from compiler.cli.ranks import check_agreement, check_source, is_speaker
     from compiler.emulator.session import SamplingParameters, check_sampling
 
     if as_json and stream_json:
@@ -101,6 +101,10 @@ def command(
     ids, decode = read_prompts(given, folder, stop)
     counts = [max_new_tokens or _room(session, each) for each in ids]
     _check_all(session, ids, counts)
+    check_agreement(
+        session.machine,
+        {"the prompts": ids, "--max-new-tokens": counts, "--stop": stop, "the sampling options": parameters},
+    )
     form = Form.JSON if as_json else Form.STREAM if stream_json else Form.TEXT if decode is not None else Form.IDS
     generation = Generation(folder, name, session, decode, stop, parameters, form, timing, logits, trace)
     for index, (each, tokens, count) in enumerate(zip(given, ids, counts, strict=True)):

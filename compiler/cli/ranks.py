@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import click
+
 from compiler.errors import UsageError
+from compiler.sanitize import one_line
 
 if TYPE_CHECKING:
     from compiler.artifacts.reader import Build
@@ -24,9 +28,27 @@ def open_machine(build: Build) -> Machine:
         return Machine(build)
     import atexit
 
-    link = ProcessLink(build.manifest.num_devices)
+    link = ProcessLink(build.manifest.num_devices, _say_waiting)
     atexit.register(leave)
     return Machine(build, link=link)
+
+
+def _say_waiting(address: str) -> None:
+    click.echo(f"[Info] Waiting for the other processes at {one_line(address, 100)}", err=True)
+
+
+def check_agreement(machine: Machine, settings: Mapping[str, object]) -> None:
+    """Refuse to run beside processes that were started with another build or other arguments.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    from compiler.emulator.process_link import ProcessLink
+
+    link, build = machine.state.link, machine.build
+    if isinstance(link, ProcessLink):
+        fingerprints = (build.param_manifest.fingerprint, build.manifest.fingerprint)
+        link.agree({"the build": fingerprints, **settings})
 
 
 def check_source(reads_stdin: bool) -> None:
