@@ -22,7 +22,6 @@ _CHECKED = (0, 3, 5, 8)
 """Those of them that tell whether it is one."""
 
 _STRAIGHT = 5e-4
-_PROMPT_SAMPLES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,19 @@ def mean_token(time_at: Callable[[int], TokenTime], prompt_tokens: int, new_toke
     The last token of the prompt is fed and all new ones but the last. A token's time is a straight line over its
     position but for few corners: two tokens between the first and the last tell whether it has any.
     """
-    first = prompt_tokens - 1
-    last = first + new_tokens - 1
+    times = _sampled(time_at, prompt_tokens - 1, prompt_tokens + new_tokens - 2)
+    return mean_over(times), *times
+
+
+def _sampled(time_at: Callable[[int], TokenTime], first: int, last: int) -> list[TokenTime]:
+    """Tokens from the first position to the last, between which time is as good as straight."""
     places = sample_positions(first, last, _SAMPLES)
     chosen = [places[index] for index in _CHECKED] if len(places) == _SAMPLES else places
     times = [time_at(position) for position in chosen]
-    if len(chosen) < len(places) and not _straight(times):
-        known = dict(zip(chosen, times, strict=True))
-        chosen, times = places, [known.get(position) or time_at(position) for position in places]
-    return mean_over(chosen, times), *times
+    if len(chosen) == len(places) or _straight(times):
+        return times
+    known = dict(zip(chosen, times, strict=True))
+    return [known.get(position) or time_at(position) for position in places]
 
 
 def _straight(times: Sequence[TokenTime]) -> bool:
@@ -108,8 +111,7 @@ def first_token_cycles(
     last = prompt_tokens - 1
     cycles = decode_at(last).cycles
     if last:
-        fed = sample_positions(0, last - 1, _PROMPT_SAMPLES)
-        cycles += last * mean_over(fed, [prompt_at(position) for position in fed]).cycles
+        cycles += last * mean_over(_sampled(prompt_at, 0, last - 1)).cycles
     return cycles
 
 
@@ -156,8 +158,9 @@ def what_binds(token: TokenTime) -> str:
     return names[unit] if token.busy[unit] >= token.cycles / 2 else "latency"
 
 
-def mean_over(positions: Sequence[int], times: Sequence[TokenTime]) -> TokenTime:
+def mean_over(times: Sequence[TokenTime]) -> TokenTime:
     """Mean token between the first and last of ascending positions, by the trapezoid rule."""
+    positions = [time.position for time in times]
     if len(positions) == 1:
         return times[0]
     weights = [0.0] * len(positions)

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from compiler.emulator.report import time_generation
 from compiler.emulator.timing import Clock
 from compiler.errors import VerificationError
 from compiler.isa.encode import Instruction, encode_program
@@ -91,6 +92,19 @@ def test_a_stream_moves_the_bursts_of_the_tokens_it_holds(tokens: int) -> None:
 
 def _named(instr: Instruction) -> list[tuple[str, float]]:
     return [(operand.name, value) for operand, value in zip(instr.spec.operands, instr.values, strict=True)]
+
+
+def test_a_generation_across_the_windows_edge_takes_the_sum_of_its_tokens() -> None:
+    """Timed at nine positions or fewer; the edge is a corner of the time, beyond it a token has one of 32 phases."""
+    plan, program = _mistral(LONG, 500)
+    clock = Clock(program.instructions, plan.rules)
+    per_ms = plan.rules.target.clock_hz / 1e3
+    timed = time_generation(clock, 1500, 400)
+    prompt = sum(clock.token(position, prompt=True).cycles for position in range(1499))
+    assert timed.ttft_ms * per_ms == pytest.approx(prompt + clock.token(1499).cycles, rel=1e-3)
+    timed = time_generation(clock, 32, 1200)
+    cycles = [clock.token(position).cycles for position in range(31, 1231)]
+    assert timed.ms_per_token * per_ms == pytest.approx(sum(cycles) / 1200, rel=1e-3)
 
 
 def test_a_window_as_wide_as_the_caches_changes_nothing_but_the_mask() -> None:
