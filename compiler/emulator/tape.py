@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compiler.isa.tables import ActivationTable
 
-HEADER = ("function", "units", "shift", "barrier")
-"""Address of the operation; its units; the thread that takes unit 0; whether all rows above must be complete."""
+HEADER = ("function", "units", "shift", "barrier", "members")
+"""Address of the operation; its units; the thread that takes unit 0; whether all rows above must be complete;
+how many rows from this one on are taken unit by unit, 0 for those that belong to one above."""
 
 ROW_FIELDS = 32
 
@@ -115,15 +117,24 @@ def assemble(phases: Sequence[Sequence[Row]], functions: Mapping[str, int]) -> R
     rows = np.zeros((sum(len(phase) for phase in phases), ROW_FIELDS), dtype=np.int64)
     at = 0
     for phase in phases:
-        shift = 0
-        for index, row in enumerate(phase):
-            rows[at, : len(HEADER)] = functions[row.op], row.units, shift, index == 0
-            places = FIELDS[row.op]
-            for name, value in row.fields.items():
-                rows[at, places[name]] = value
-            shift += row.units  # so that the next operation's first unit goes to another thread
-            at += 1
+        begin, shift = at, 0
+        for kind, group in groupby(phase, _walk):
+            members = list(group)
+            for index, row in enumerate(members):
+                count = 0 if kind is not None and index else len(members) if kind is not None else 1
+                rows[at, : len(HEADER)] = functions[row.op], row.units, shift, at == begin, count
+                places = FIELDS[row.op]
+                for name, value in row.fields.items():
+                    rows[at, places[name]] = value
+                if count != 0:
+                    shift += row.units  # so that the next operation's first unit goes to another thread
+                at += 1
     return rows
+
+
+def _walk(row: Row) -> tuple[int, int] | None:
+    """What rows have in common that are taken unit by unit: matrices of equal width, which lie behind one another."""
+    return (row.units, row.fields["row_bytes"]) if row.op == "product" else None
 
 
 def float_bits(value: float) -> int:

@@ -79,18 +79,24 @@ def _interpreter(module: Any, name: str) -> None:
 
     def row(index: Value, _: object) -> None:
         here = code.element(rows, b.mul(index, I64(ROW_FIELDS)), I64)
-        function, units, shift, barrier = (code.load(here, I64(at), I64) for at in range(len(HEADER)))
+        _, units, shift, barrier, members = (code.load(here, I64(at), I64) for at in range(len(HEADER)))
         with code.when(b.icmp_signed("!=", barrier, I64(0))):
             _wait(code)
         first = b.srem(b.sub(b.add(thread, threads), b.srem(shift, threads)), threads)
-        operation = b.inttoptr(function, ir.FunctionType(I64, (PTR, PTR, I64)).as_pointer())
 
         def unit(at: Value, _: object) -> None:
-            status = b.call(operation, (here, registers, at))
-            with code.when(b.icmp_signed("!=", status, I64(0))):
-                b.store_atomic(b.add(index, I64(1)), b.gep(shared, [I64(FAULT_WORD)]), "monotonic", 8)
+            code.loop(members, lambda member, _: operate(b.add(index, member), at))
 
-        _strided(code, first, units, threads, unit)
+        with code.when(b.icmp_signed("!=", members, I64(0))):
+            _strided(code, first, units, threads, unit)
+
+    def operate(index: Value, unit: Value) -> None:
+        here = code.element(rows, b.mul(index, I64(ROW_FIELDS)), I64)
+        function = code.load(here, I64(HEADER.index("function")), I64)
+        operation = b.inttoptr(function, ir.FunctionType(I64, (PTR, PTR, I64)).as_pointer())
+        status = b.call(operation, (here, registers, unit))
+        with code.when(b.icmp_signed("!=", status, I64(0))):
+            b.store_atomic(b.add(index, I64(1)), b.gep(shared, [I64(FAULT_WORD)]), "monotonic", 8)
 
     code.loop(count, row)
     _wait(code)
