@@ -3,7 +3,8 @@
 The shapes of OPT-1.3B and Llama-3.2-1B with made-up weights, and the bundled demo model. Both sides
 run in their own process with THREADS threads; the prompt is given as ids. transformers runs greedy
 `generate` with its default attention (sdpa) and cache, in inference mode, without its tokenizer; a first
-run warms either side up, and is what "process start" is measured to.
+run warms either side up, and is what "process start" is measured to. Builds for several devices are compared
+within one process, which takes a token of each in turn. The read bandwidth is what torch sums a gigabyte with.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from bench.shapes import LLAMA_1B, OPT_1_3B, Shape, write_checkpoint
 ROUNDS = 3
 PROMPT_TOKENS = 33
 NEW_TOKENS = 10
+TURNS = 40
+"""Tokens of each build that are taken in turn."""
+
 THREADS = 2
 DECODE_RATIOS = {"bfloat16": 1.2, "float32": 1.2, "float16": 1.0}
 DEMO_RATIO = 3.0
@@ -50,6 +54,28 @@ for run in range(int(runs)):
             first = float(Path("/proc/uptime").read_text().split()[0]) - started
     results.append((times[0], (len(times) - 1) / (times[-1] - times[0])))
 print(json.dumps({"start": first, "prefill": results[-1][0], "decode": results[-1][1]}))
+"""
+
+_TURNS = """
+import json, sys, time
+from pathlib import Path
+from compiler.cli.generate import open_session
+from compiler.workspace import Workspace
+prefix, model, new_tokens, *builds = sys.argv[1:]
+folder = Workspace(Path(prefix)).model(model)
+runs = []
+for build in builds:
+    session = open_session(folder.param(build), folder.inst(build))
+    runs.append(session.generate(list(range(4, 8)), int(new_tokens) + 1, stop_ids=()))
+for run in runs:
+    next(run)
+seconds = [[] for _ in runs]
+for _ in range(int(new_tokens)):
+    for run, taken in zip(runs, seconds):
+        began = time.perf_counter()
+        next(run)
+        taken.append(time.perf_counter() - began)
+print(json.dumps(seconds))
 """
 
 _THEIRS = """
@@ -83,7 +109,7 @@ for _ in range(7):
     began = time.perf_counter()
     block.sum()
     times.append(time.perf_counter() - began)
-print(4 * block.numel() / min(times))
+print(4 * block.numel() / sorted(times)[len(times) // 2])
 """
 
 Sample = dict[str, float]
@@ -112,14 +138,15 @@ def _shape_rows(title: str, shape: Shape, prefix: Path) -> list[Row]:
     rows: list[Row] = []
     for dtype, limit in DECODE_RATIOS.items():
         build = _compile(prefix, model, 1, dtype)
-        ours, theirs = _in_turn(
+        ours, theirs, read = _in_turn(
             [
                 lambda build=build: _ours(prefix, model, build, PROMPT_TOKENS, NEW_TOKENS),  # type: ignore[misc]
                 lambda dtype=dtype: _theirs(ckpt, dtype, PROMPT_TOKENS, NEW_TOKENS),  # type: ignore[misc]
+                _read,
             ]
         )
         rows.append(_ratio(f"{title} shape, {dtype}: decode", "decode", ours, theirs, limit))
-        rows.append(_share(f"{title} shape, {dtype}", ours, folder.param(build)))
+        rows.append(_share(f"{title} shape, {dtype}", ours, read, folder.param(build)))
         rows.append(
             _speed(
                 f"{title} shape, {dtype}: prompt of {PROMPT_TOKENS} tokens", ours, theirs, PROMPT_TOKENS, PREFILL_RATIO
@@ -150,9 +177,9 @@ def _demo_rows(prefix: Path) -> list[Row]:
     return rows
 
 
-def _share(name: str, ours: list[Sample], param: Path) -> Row:
+def _share(name: str, ours: list[Sample], read: list[Sample], param: Path) -> Row:
     """How much of the bandwidth that torch reads memory with goes into weights; a token reads them all once."""
-    read_bytes_per_s = float(run_child(["-c", _READ, str(THREADS)], {"OMP_NUM_THREADS": str(THREADS)}).stdout)
+    read_bytes_per_s = median([each["bytes_per_s"] for each in read])
     weight_bytes = sum(file.stat().st_size for file in param.iterdir())
     used = median([each["decode"] for each in ours]) * weight_bytes
     share = used / read_bytes_per_s
@@ -180,9 +207,7 @@ def _load_rows(ours: list[Sample]) -> list[Row]:
 def _device_rows(prefix: Path, model: str, single: str) -> list[Row]:
     """Several devices in one process, and the first token of a short prompt."""
     builds = [_compile(prefix, model, count, "bfloat16") for count in DEVICE_COUNTS]
-    one, *many = _in_turn(
-        [lambda build=build: _ours(prefix, model, build, 4, NEW_TOKENS, 1) for build in (single, *builds)]  # type: ignore[misc]
-    )
+    (one,) = _in_turn([lambda: _ours(prefix, model, single, 4, NEW_TOKENS, 1)])
     seconds = median([each["start"] for each in one])
     rows = [
         Row(
@@ -192,12 +217,12 @@ def _device_rows(prefix: Path, model: str, single: str) -> list[Row]:
             seconds < FIRST_TOKEN_LIMIT_S,
         )
     ]
+    arguments = ["-c", _TURNS, str(prefix), model, str(TURNS), single, *builds]
+    taken = json.loads(run_child(arguments, {"OMP_NUM_THREADS": str(THREADS)}).stdout)
+    alone, *many = [[{"decode": 1.0 / each} for each in times] for times in taken]
     for count, samples in zip(DEVICE_COUNTS, many, strict=True):
-        rows.append(
-            _ratio(
-                f"OPT-1.3B shape, bfloat16: decode on {count} devices, against 1", "decode", samples, one, SPREAD_RATIO
-            )
-        )
+        title = f"OPT-1.3B shape, bfloat16: decode on {count} devices, against 1"
+        rows.append(_ratio(title, "decode", samples, alone, SPREAD_RATIO))
     return rows
 
 
@@ -223,6 +248,11 @@ def _ours(prefix: Path, model: str, build: str, prompt: int, new: int, runs: int
     )
     sample: Any = json.loads(child.stdout)
     return {**sample, "peak": float(child.peak_bytes)}
+
+
+def _read() -> Sample:
+    child = run_child(["-c", _READ, str(THREADS)], {"OMP_NUM_THREADS": str(THREADS)})
+    return {"bytes_per_s": float(child.stdout)}
 
 
 def _theirs(ckpt: Path, dtype: str, prompt: int, new: int) -> Sample:

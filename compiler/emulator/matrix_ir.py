@@ -16,7 +16,7 @@ from compiler.isa.spec import TOKEN_UNIT
 from compiler.memory_map import CHANNELS
 
 AHEAD_ROWS, AHEAD_LINES = 4, 4
-"""Of each channel of a cache; behind them the processor sees where it goes."""
+"""Of each channel; behind them the processor sees where it goes."""
 
 
 def product(f: Operation) -> None:
@@ -24,11 +24,11 @@ def product(f: Operation) -> None:
     channel = b.srem(f.unit, I64(CHANNELS))
     rows = _rows_of(f, f["rows"], channel)
     with f.when(b.icmp_signed(">", rows, I64(0))):
-        chosen = b.mul(f.register("index"), f["step"])
-        base = b.add(f.load(f.address("channels"), f.unit, I64), b.add(f["offset"], chosen))
+        place = b.add(f["offset"], b.mul(f.register("index"), f["step"]))
+        _ask_for(f, b.add(f.load(f.address("channels"), f.following, I64), place), rows)
         _multiply(
             f,
-            base,
+            b.add(f.load(f.address("channels"), f.unit, I64), place),
             rows,
             f["cols"],
             f.vector("src"),
@@ -51,7 +51,11 @@ def cached(f: Operation) -> None:
     base = b.add(f["base"], b.mul(f.device, f["base_device"]))
     base = b.add(base, b.mul(b.sdiv(first, I64(TOKEN_UNIT)), f["unit_bytes"]))
     source, result = f.vector("src"), f.vector("dst")
-    f.loop(I64(CHANNELS), lambda index, _: _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), rows, index))
+
+    def ask(index: Value, _: object) -> None:
+        _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), _rows_of(f, rows, index))
+
+    f.loop(I64(CHANNELS), ask)
 
     def channel(index: Value, _: object) -> None:
         here = b.add(base, b.mul(index, f["channel_step"]))
@@ -63,11 +67,10 @@ def cached(f: Operation) -> None:
     f.end()
 
 
-def _ask_for(f: Operation, begin: Value, rows: Value, channel: Value) -> None:
-    """Begin to load the first rows of a channel: all channels lie far apart, and each would be waited for."""
+def _ask_for(f: Operation, begin: Value, rows: Value) -> None:
+    """Begin to load the first of some rows: channels lie far apart, and each would be waited for."""
     b = f.b
-    here = _rows_of(f, rows, channel)
-    few = b.select(b.icmp_signed("<", here, I64(AHEAD_ROWS)), here, I64(AHEAD_ROWS))
+    few = b.select(b.icmp_signed("<", rows, I64(AHEAD_ROWS)), rows, I64(AHEAD_ROWS))
 
     def row(index: Value, _: object) -> None:
         address = b.add(begin, b.mul(index, f["row_bytes"]))

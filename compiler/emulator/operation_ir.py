@@ -1,8 +1,8 @@
 """One operation of the tape under construction, as LLVM code: its arguments, lane, device and registers.
 
 A function gets its row, the registers of all lanes, int64 [lanes, registers],
-and the unit; it returns 0, or 1 for a fault, after which nothing it wrote
-counts. Imported only where llvmlite is.
+the unit, and the one that its thread takes next, or the same again; it returns
+0, or 1 for a fault, after which nothing it wrote counts. Imported only where llvmlite is.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Operation(Code):
     """One operation under construction; a field is read where it is first named."""
 
     def __init__(self, module: Any, name: str, dtype: DType, native_half: bool) -> None:
-        super().__init__(module, operation_name(name, dtype), I64, (PTR, PTR, I64))
+        super().__init__(module, operation_name(name, dtype), I64, (PTR, PTR, I64, I64))
         self.dtype = dtype
         self.native_half = native_half
         self._fields = FIELDS[name]
-        self._row, self._registers, self.unit = self.arguments
+        self._row, self._registers, self.unit, self.following = self.arguments
         if name == "product":
             self.lane, self.device = I64(0), self.b.sdiv(self.unit, I64(CHANNELS))
         else:

@@ -85,16 +85,18 @@ def _interpreter(module: Any, name: str) -> None:
         first = b.srem(b.sub(b.add(thread, threads), b.srem(shift, threads)), threads)
 
         def unit(at: Value, _: object) -> None:
-            code.loop(members, lambda member, _: operate(b.add(index, member), at))
+            last = b.icmp_signed(">=", b.add(at, threads), units)
+            following = b.select(last, at, b.add(at, threads))
+            code.loop(members, lambda member, _: operate(b.add(index, member), at, following))
 
         with code.when(b.icmp_signed("!=", members, I64(0))):
             _strided(code, first, units, threads, unit)
 
-    def operate(index: Value, unit: Value) -> None:
+    def operate(index: Value, unit: Value, following: Value) -> None:
         here = code.element(rows, b.mul(index, I64(ROW_FIELDS)), I64)
         function = code.load(here, I64(HEADER.index("function")), I64)
-        operation = b.inttoptr(function, ir.FunctionType(I64, (PTR, PTR, I64)).as_pointer())
-        status = b.call(operation, (here, registers, unit))
+        operation = b.inttoptr(function, ir.FunctionType(I64, (PTR, PTR, I64, I64)).as_pointer())
+        status = b.call(operation, (here, registers, unit, following))
         with code.when(b.icmp_signed("!=", status, I64(0))):
             b.store_atomic(b.add(index, I64(1)), b.gep(shared, [I64(FAULT_WORD)]), "monotonic", 8)
 
