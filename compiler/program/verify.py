@@ -50,7 +50,10 @@ def extent(instr: Instruction, operand: Operand) -> int:
     return count
 
 
-_TOKENS = ("all tokens", "the last tokens")
+_Counted = tuple[int, int, int]
+"""Register that replaces rows, register that replaces cols, whether these are the last ones of its tokens."""
+
+_ALL: _Counted = (0, 0, 0)
 
 
 class _Walk:
@@ -61,7 +64,8 @@ class _Walk:
         self.lmu_elements = lmu_elements
         self.table_count = table_count
         self.size = size
-        self.open: dict[int, tuple[int, int, int]] = {}  # stream -> rows, cols, whether the last ones
+        self.open: dict[int, tuple[int, int, _Counted]] = {}  # stream -> rows, cols
+        self.by_token: dict[int, tuple[int, int, int]] = {}  # LMU element -> register, most, whether the last ones
         self.sent: tuple[int, int] | None = None  # tag, length
         self.written = {0}
         self.read: dict[str, set[tuple[int, int]]] = {}  # region -> rows [begin, end) of each of its chunks
@@ -72,6 +76,7 @@ class _Walk:
             self._bounds(instr)
             or self._region(instr)
             or self._streams(instr)
+            or self._vectors_of_tokens(instr)
             or self._network(instr)
             or self._registers(instr)
         )
@@ -134,15 +139,15 @@ class _Walk:
         return "" if given == wanted else f"columns and stride {given}, {region.name} has {wanted}"
 
     def _streams(self, instr: Instruction) -> str:
-        for name, rows, cols, last in _stream_reads(instr):
+        for name, rows, cols, counted in _stream_reads(instr):
             stream = instr.integer(name)
             if not stream:
                 continue
             found = self.open.pop(stream, None)
             if found is None:
                 return f"stream s{stream} is not open"
-            if found[2] != last:
-                return f"stream s{stream} carries {_TOKENS[found[2]]}, read as {_TOKENS[last]}"
+            if found[2] != counted:
+                return f"stream s{stream} carries {_named(found[2])}, read as {_named(counted)}"
             if found[:2] != (rows, cols):
                 return f"stream s{stream} carries {found[0]} x {found[1]}, read as {rows} x {cols}"
         for name in ("stream", "out"):
@@ -152,8 +157,26 @@ class _Walk:
             if instr.integer(name) in self.open:
                 return f"stream s{instr.integer(name)} is already open"
             cols = instr.integer("cols") if name == "stream" else 1
-            last = instr.integer("last") if instr.mnemonic == "rd.kv" else 0
-            self.open[instr.integer(name)] = (instr.integer("rows"), cols, last)
+            counted = _counted(instr) if instr.mnemonic == "rd.kv" else _ALL
+            self.open[instr.integer(name)] = (instr.integer("rows"), cols, counted)
+        return ""
+
+    def _vectors_of_tokens(self, instr: Instruction) -> str:
+        """What has an element per token is read for the tokens for which it was written."""
+        vectors = [
+            (operand, instr.integer(operand.extent_register), extent(instr, operand))
+            for operand in instr.spec.operands
+            if operand.extent_register and instr.integer(operand.extent_register)
+        ]
+        for effect in (Effect.READ, Effect.WRITE):
+            for operand, register, most in vectors:
+                at, counted = instr.integer(operand.name), (register, most, instr.integer("last"))
+                if operand.effect is not effect:
+                    continue
+                if effect is Effect.READ and self.by_token.get(at) != counted:
+                    tokens = f"{'the last of ' * counted[2]}r{register} tokens, {most} at most"
+                    return f"{operand.name} was not written for {tokens}"
+                self.by_token[at] = counted
         return ""
 
     def _network(self, instr: Instruction) -> str:
@@ -211,15 +234,24 @@ def _last_problem(instr: Instruction, region: Region) -> str:
     return "" if TOKEN_UNIT <= most <= tokens else f"{counted} {most}, allowed are {TOKEN_UNIT}..{tokens}"
 
 
-def _stream_reads(instr: Instruction) -> list[tuple[str, int, int, int]]:
-    """(operand, rows, cols, whether the last ones) of each stream an instruction consumes."""
+def _stream_reads(instr: Instruction) -> list[tuple[str, int, int, _Counted]]:
+    """(operand, rows, cols, by which registers) of each stream an instruction consumes."""
     if instr.mnemonic == "mm":
         rows = instr.integer("rows")
-        return [("stream", rows, instr.integer("cols"), instr.integer("last")), ("bias", rows, 1, 0)]
+        return [("stream", rows, instr.integer("cols"), _counted(instr)), ("bias", rows, 1, _ALL)]
     if instr.mnemonic in ("wr.key", "wr.value"):
-        return [("stream", instr.integer("heads") * instr.integer("head_dim"), 1, 0)]
+        return [("stream", instr.integer("heads") * instr.integer("head_dim"), 1, _ALL)]
     names = [o.name for o in instr.spec.operands if o.kind is Kind.STREAM and o.effect is Effect.READ]
-    return [(name, instr.integer("length"), 1, 0) for name in names]
+    return [(name, instr.integer("length"), 1, _ALL) for name in names]
+
+
+def _counted(instr: Instruction) -> _Counted:
+    return instr.integer("rows_reg"), instr.integer("cols_reg"), instr.integer("last")
+
+
+def _named(counted: _Counted) -> str:
+    rows, cols, last = counted
+    return f"{'the last of ' if last else ''}r{rows} x r{cols}" if rows or cols else "no tokens"
 
 
 def verify_allocation(instructions: Sequence[Instruction], program: VirtualProgram, lmu_elements: int) -> None:

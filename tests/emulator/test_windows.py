@@ -15,6 +15,7 @@ from compiler.dtypes import FLOAT32
 from compiler.emulator.kernel import Kernel
 from compiler.emulator.machine import Machine
 from compiler.emulator.session import Session
+from compiler.emulator.views import inputs, outputs
 from compiler.errors import MachineFault
 from compiler.isa.spec import TOKEN_UNIT, first_token
 from compiler.pipeline import CompileOptions, compile_model
@@ -113,6 +114,18 @@ def test_the_last_tokens_are_those_of_all_that_a_mask_leaves(new_bench: Any, put
     for whole, window in zip(*results, strict=True):
         np.testing.assert_allclose(window, whole, rtol=2e-6, atol=1e-7)
     assert results[0][0].tobytes() == results[1][0].tobytes()  # each score is a sum of its own
+
+
+def test_the_debugger_says_where_the_last_tokens_begin(new_bench: Any, put: Any) -> None:
+    machine = Machine(attending(new_bench(FLOAT32), 50, range(50), MOST, ", last=1"))
+    put(machine, 0, np.ones(4032, np.float32))
+    opened, scored = (machine.find(mnemonic=name)[0] for name in ("rd.kv", "mm"))
+    while machine.pc < scored:
+        machine.step()
+    assert inputs(machine, opened, 0)[0].where.endswith("key head 0 from token 32")
+    assert "s1 18 x 16" in [each.where for each in inputs(machine, scored, 0)]
+    machine.step()
+    assert [each.count for each in outputs(machine, scored, 0)] == [18]
 
 
 @pytest.mark.parametrize("kernel", [None, Kernel(native=False)], ids=["native", "numpy"])

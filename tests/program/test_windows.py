@@ -10,7 +10,7 @@ from compiler.emulator.report import time_generation
 from compiler.emulator.timing import Clock
 from compiler.errors import VerificationError
 from compiler.isa.encode import Instruction, encode_program
-from compiler.isa.spec import TOKEN_UNIT, Kind, first_token
+from compiler.isa.spec import TOKEN_UNIT, first_token
 from compiler.memory_map import BURST_BYTES, CHANNELS
 from compiler.planning import CompileOptions, Plan, make_plan, make_program
 from compiler.program.build import Program
@@ -46,19 +46,23 @@ def test_a_stream_is_of_the_last_tokens_where_a_window_is_narrower_than_the_cach
     assert found == narrow
 
 
-def test_the_verifier_refuses_every_changed_stream_of_tokens() -> None:
-    plan, program = _mistral(40, 3)
-    survivors = []
+_OF_TOKENS = ("rows", "cols", "stride", "length", "rows_reg", "cols_reg", "length_reg", "last")
+
+
+@pytest.mark.parametrize("mnemonic", ["rd.kv", "mm", "softmax", "vscale"])
+def test_the_verifier_refuses_every_changed_extent_of_tokens(mnemonic: str) -> None:
+    plan = make_plan(EVERY["mistral"], CompileOptions(fusion=False))
+    program = make_program(plan, CompileOptions(fusion=False))
+    survivors, tried = [], 0
     for pc, instr in enumerate(program.instructions):
-        if instr.mnemonic != "rd.kv":
+        if instr.mnemonic != mnemonic or not instr.integer("last"):
             continue
         for index, operand in enumerate(instr.spec.operands):
-            if operand.kind not in (Kind.COUNT, Kind.REGISTER):
+            if operand.name not in _OF_TOKENS:
                 continue
             values = list(instr.values)
-            values[index] = 1 - values[index] if operand.name == "last" else 2 - values[index]
-            if operand.kind is Kind.COUNT and operand.name != "last":
-                values[index] = int(instr.values[index]) + 1
+            values[index] = int(values[index]) ^ 1 if operand.bits == 1 else int(values[index]) + 1
+            tried += 1
             changed = list(program.instructions)
             changed[pc] = Instruction(instr.spec, tuple(values))
             try:
@@ -66,7 +70,7 @@ def test_the_verifier_refuses_every_changed_stream_of_tokens() -> None:
             except VerificationError:
                 continue
             survivors.append((pc, operand.name))
-    assert not survivors
+    assert tried and not survivors
 
 
 def test_a_token_beyond_its_window_costs_the_same_wherever_it_is() -> None:
