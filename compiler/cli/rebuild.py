@@ -52,8 +52,18 @@ def stored_config(folder: ModelFolder, manifest: Manifest) -> Mapping[str, Any]:
 
 
 def graph_of(config: Mapping[str, Any], manifest: Manifest) -> Plan:
-    """The plan of a build up to its graph; its vectors are gathered at once, whatever the build does."""
-    from compiler.mapping.partition import AT_ONCE
-    from compiler.planning import make_plan
+    """The plan of a build up to its graph and its partition.
 
-    return make_plan(config, replace(options_of(manifest), chunks=AT_ONCE))
+    Raises:
+        ArtifactError: chunks that this version does not write.
+    """
+    from compiler.mapping.partition import Chunks
+    from compiler.planning import make_plan
+    from compiler.program.chunks import ChunkTransmit
+
+    chosen = [rest for name, _, rest in (text.partition(" ") for text in manifest.passes) if name == ChunkTransmit.name]
+    try:
+        chunks = Chunks.parse(" ".join(chosen))
+    except ValueError:
+        raise ArtifactError(f"the build was made with chunks {chosen}", "compile the model again") from None
+    return make_plan(config, replace(options_of(manifest), chunks=chunks))

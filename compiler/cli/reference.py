@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from compiler.dtypes import DType
     from compiler.graph.ir import Graph
     from compiler.graph.reference import ReferenceExecutor
+    from compiler.planning import Plan
     from compiler.workspace import ModelFolder
 
     Vector = NDArray[np.float32]
@@ -85,23 +86,25 @@ def compare_with_transformers(folder: ModelFolder, name: str) -> Outcome:
     from compiler.dtypes import FLOAT32
 
     build = open_build(folder.param(name), folder.inst(name))
-    graph = _graph(folder, build)
+    plan = _plan(folder, build)
+    graph = plan.graph
     vocabulary = build.manifest.vocab_size
     prompt = [(7 + 13 * index) % vocabulary for index in range(min(PROMPT_TOKENS, build.manifest.max_length - 1))]
     ideal = _executor(folder, graph, build, FLOAT32)
     for position, token in enumerate(prompt):
         ideal.step(token, position)
-    run = SteppedRun(build, graph, _executor(folder, graph, build, build.manifest.dtype), prompt)
+    executor = _executor(folder, graph, build, build.manifest.dtype)
+    run = SteppedRun(build, graph, plan.mapping.partition, executor, prompt)
     run.execute()
     return Outcome(tuple(_layers(folder, ideal, run, prompt)), run.diverged, run.results)
 
 
-def _graph(folder: ModelFolder, build: Build) -> Graph:
-    """The graph the build was lowered from, passes included."""
+def _plan(folder: ModelFolder, build: Build) -> Plan:
+    """The plan the build was lowered from: its graph, passes included, and its partition."""
     plan = graph_of(stored_config(folder, build.manifest), build.manifest)
     if len(plan.graph.nodes) != len(build.debug.nodes):
         raise ArtifactError("the build was made by other passes than this version has", "compile the model again")
-    return plan.graph
+    return plan
 
 
 def _executor(folder: ModelFolder, graph: Graph, build: Build, dtype: DType) -> ReferenceExecutor:

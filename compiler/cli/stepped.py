@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compiler.artifacts.reader import Build
-    from compiler.graph.ir import Graph, Node
+    from compiler.graph.ir import Graph, Node, Shape
     from compiler.graph.reference import ReferenceExecutor
+    from compiler.mapping.partition import Partition
 
     Vector = NDArray[np.float32]
 
@@ -77,6 +79,17 @@ class Comparison:
         return f"differs by {self.difference:.2g}, allowed is {self.tolerance:.2g}"
 
 
+class Place(IntEnum):
+    """Where a value was written to; of several, the last is the one that is read."""
+
+    LMU = 0
+    CACHE = 1
+    GATHERED = 2
+
+
+_PLACES = {"wr.key": Place.CACHE, "wr.value": Place.CACHE, "rx": Place.GATHERED}
+
+
 class SteppedRun:
     """One run of a build, beside the reference executor.
 
@@ -89,11 +102,14 @@ class SteppedRun:
     Args:
         build: is stepped through.
         graph: it was lowered from, passes included.
+        partition: which elements of a value each device has.
         executor: evaluates the graph's ops in the build's dtype.
         prompt: tokens that both are fed.
     """
 
-    def __init__(self, build: Build, graph: Graph, executor: ReferenceExecutor, prompt: list[int]) -> None:
+    def __init__(
+        self, build: Build, graph: Graph, partition: Partition, executor: ReferenceExecutor, prompt: list[int]
+    ) -> None:
         from compiler.emulator.machine import Machine
         from compiler.emulator.session import Session
 
@@ -104,9 +120,10 @@ class SteppedRun:
         self._executor = executor
         self.build = build
         self.graph = graph
+        self._partition = partition
         self._prompt = prompt
         self._writers: dict[str, int] = {}
-        self._pieces: dict[str, dict[int, list[Vector]]] = {}
+        self._pieces: dict[str, dict[Place, dict[int, list[Vector]]]] = {}
         self._depths: list[int] = []
         depth = 0
         for node in graph.nodes:
@@ -143,14 +160,13 @@ class SteppedRun:
         if not nodes or nodes[pc] < 0:
             return
         instr = self._machine.program[pc]
+        place = _PLACES.get(instr.mnemonic, Place.LMU)
         for name, begin, parts in self._written(pc):
-            is_copy = instr.mnemonic in ("wr.key", "wr.value", "rx")
-            if is_copy:  # the value as a whole: what the pieces of the devices become
-                self._pieces[name] = {}
-                self._writers.setdefault(name, pc)
-            else:
+            if place is Place.LMU:
                 self._writers[name] = pc
-            self._pieces.setdefault(name, {})[begin] = parts
+            else:
+                self._writers.setdefault(name, pc)
+            self._pieces.setdefault(name, {}).setdefault(place, {})[begin] = parts
 
     def _hold_against_the_graph(self, position: int) -> None:
         """Evaluate every op of the token on the machine's own values, and compare what came of them."""
@@ -163,7 +179,7 @@ class SteppedRun:
             inputs = [trace[name] for name in node.inputs]
             expected = self._executor.evaluate(node, inputs, self._prompt[position], position)
             for name, reference in zip(node.outputs, expected, strict=True):
-                found = _whole(self._pieces.get(name, {}), reference.size)
+                found = _whole(self._pieces.get(name, {}), self.graph.shapes[name], self._partition)
                 trace[name] = reference if found is None else found.reshape(reference.shape)
                 if found is not None:
                     self.values[name] = found
@@ -204,6 +220,8 @@ class SteppedRun:
             at = state.registers[instr.integer("at")]
             return [(node.inputs[0], 0, [cache.token(device, at) for device in range(len(state.lmu))])]
         found = []
+        if node.op in ("norm", "add_norm") and instr.mnemonic == "vscale":
+            return []  # a key head for the norm over all of them, each head once
         for span in spans(instr):
             if span.written and not span.extent:
                 name = node.outputs[1 if span.operand == "sum" else 0]
@@ -212,17 +230,31 @@ class SteppedRun:
         return found
 
 
-def _whole(pieces: Mapping[int, list[Vector]], size: int) -> Vector | None:
-    """The value whose pieces lie behind one another on each device; None when they hold copies of heads, or gaps."""
+def _whole(places: Mapping[Place, Mapping[int, list[Vector]]], shape: Shape, partition: Partition) -> Vector | None:
+    """A value of the model, from its pieces on the devices; None when some are not known.
+
+    Args:
+        places: the pieces by where they were written and where they begin, one of each device.
+    """
     import numpy as np
 
+    from compiler.graph.ir import Spread
+
+    place = max(places, default=Place.LMU)
+    pieces = places.get(place, {})
     begins = sorted(pieces)
     if not begins or any(first + len(pieces[first][0]) != second for first, second in pairwise(begins)):
         return None
     parts = [np.concatenate([pieces[begin][device] for begin in begins]) for device in range(len(pieces[begins[0]]))]
-    length = parts[0].shape[0]
-    if length >= size:
-        return parts[0][:size]
-    if not 0 <= length * len(parts) - size < length:
+    length, size = parts[0].shape[0], shape.size
+    if place is Place.GATHERED and shape.spread is Spread.CACHE:
+        heads = parts[0].reshape(-1, shape.width)[:: partition.copies]
+        return heads[: shape.heads].reshape(-1) if len(heads) >= shape.heads else None
+    if place is Place.GATHERED or (shape.spread is Spread.VECTOR and length >= size):
+        return parts[0][:size] if length >= size else None
+    if length != partition.local_size(shape):
         return None
-    return np.concatenate(parts)[:size]
+    whole = np.zeros(size, np.float32)
+    for run in partition.runs(shape):
+        whole[run.source : run.source + run.count] = parts[run.device][run.local : run.local + run.count]
+    return whole

@@ -51,6 +51,17 @@ class Chunks:
         columns = {**dict(self.columns), width: count}
         return replace(self, columns=tuple((key, columns[key]) for key in sorted(columns) if columns[key] > 1))
 
+    @classmethod
+    def parse(cls, text: str) -> Chunks:
+        """What `str` wrote.
+
+        Raises:
+            ValueError: it did not write this.
+        """
+        counts = dict(part.split("=") for part in text.split())
+        heads = int(counts.pop("heads", 1))
+        return cls(tuple((int(width), int(count)) for width, count in counts.items()), heads)
+
     def __str__(self) -> str:
         named = [*([f"heads={self.heads}"] if self.heads > 1 else []), *(f"{w}={count}" for w, count in self.columns)]
         return " ".join(named)

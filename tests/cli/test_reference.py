@@ -18,27 +18,30 @@ from compiler.demo import DEMO_MODEL_ID, install_demo
 from compiler.header import HEADER_BYTES
 from compiler.isa.encode import decode, encode, instruction
 from compiler.isa.spec import INSTRUCTION_BYTES
+from compiler.mapping.partition import AT_ONCE, Chunks
 from compiler.pipeline import CompileOptions, compile_model
 from compiler.workspace import ModelFolder, Workspace
 from tests.oracle.checkpoints import RECIPES, write_checkpoint
 from tests.sealed import sealed
 
 
-def build_demo(prefix: Path, num_devices: int = 1, dtype: str = "float16") -> tuple[ModelFolder, str]:
+def build_demo(
+    prefix: Path, num_devices: int = 1, dtype: str = "float16", chunks: Chunks | None = None
+) -> tuple[ModelFolder, str]:
     """A build of the demo model."""
     workspace = Workspace(prefix)
     folder = workspace.model(DEMO_MODEL_ID)
     install_demo(folder.ckpt)
-    options = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True)
+    options = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True, chunks=chunks)
     return folder, compile_model(workspace, DEMO_MODEL_ID, options, lambda _record: None)
 
 
 def damage(folder: ModelFolder, build: str, name: str, row: int, col: int) -> None:
-    """Put another number in place of one weight, and make every hash right again."""
+    """Put another number in place of one weight of the first device, and make every hash right again."""
     param = folder.param(build)
     memory_map = json.loads((param / "memory_map.json").read_text())
     region = next(each for each in memory_map["regions"] if each["name"] == name)
-    path = param / f"param_1fpga_00_{row % 32:02x}.bin"
+    path = next(param.glob(f"param_*fpga_00_{row % 32:02x}.bin"))
     content = bytearray(path.read_bytes())
     at = HEADER_BYTES + region["begin"] + 2 * (row // 32 * region["stride"] + col)
     content[at : at + 2] = struct.pack("<e", 30.0)
@@ -76,6 +79,41 @@ def test_a_damaged_weight_is_named(tmp_path: Path, tensor: str) -> None:
     assert tensor in outcome.diverged.what
     assert "mm " in outcome.diverged.what
     assert not all(passed for _, passed, *_ in reference_checks(folder, build))
+
+
+CHUNKED = (
+    (2, Chunks(((352, 2),))),
+    (2, Chunks(((352, 4), (128, 2)))),
+    (4, Chunks(((352, 2),))),
+)
+
+
+@pytest.mark.parametrize(("num_devices", "chunks"), CHUNKED)
+def test_chunks_are_put_together_before_they_are_compared(tmp_path: Path, num_devices: int, chunks: Chunks) -> None:
+    folder, build = build_demo(tmp_path, num_devices, chunks=chunks)
+    sound = compare_with_transformers(folder, build)
+    assert sound.diverged is None
+    assert sound.results == compare_with_transformers(*build_demo(tmp_path)).results
+    damage(folder, build, "model.layers.1.mlp.gate_proj.weight", row=40, col=3)
+    outcome = compare_with_transformers(folder, build)
+    assert outcome.diverged is not None
+    assert "model.layers.1.mlp.gate_proj.weight" in outcome.diverged.what
+
+
+@pytest.mark.parametrize(("name", "num_devices", "heads"), [("olmo2", 4, 1), ("llama", 2, 2), ("llama-mqa", 3, 1)])
+def test_copies_and_chunks_of_heads_are_put_together_before_they_are_compared(
+    tmp_path: Path, name: str, num_devices: int, heads: int
+) -> None:
+    workspace = Workspace(tmp_path)
+    folder = workspace.model("test/model")
+    write_checkpoint(next(each for each in RECIPES if each.name == name), folder.ckpt)
+    found = []
+    for chunks, count in ((AT_ONCE, 1), (Chunks(heads=heads), num_devices)):
+        options = CompileOptions(num_devices=count, dtype="float32", offline=True, max_length=32, chunks=chunks)
+        build = compile_model(workspace, folder.model_id, options, lambda _record: None)
+        found.append(compare_with_transformers(folder, build))
+    assert all(each.diverged is None for each in found), found
+    assert found[0].results == found[1].results
 
 
 def change_instruction(folder: ModelFolder, build: str, pc: int, **operands: float) -> None:

@@ -15,7 +15,7 @@ from compiler.errors import CapacityError, UsageError, VerificationError
 from compiler.graph.architectures import build_graph
 from compiler.graph.ir import Graph, Heads, Shape, Spread
 from compiler.mapping.fill import device_blocks
-from compiler.mapping.partition import choose_partition
+from compiler.mapping.partition import AT_ONCE, Chunks, choose_partition
 from compiler.mapping.plan import Mapping, plan_mapping, plan_memory, resolve_max_length
 from compiler.mapping.regions import parameter_of_region
 from compiler.mapping.sources import Sources
@@ -208,3 +208,8 @@ def test_max_length_is_bounded_by_the_models_positions() -> None:
     for bad in (0, 41):
         with pytest.raises(UsageError, match=r"outside 1\.\.40"):
             resolve_max_length(graph, bad)
+
+
+@pytest.mark.parametrize("chunks", [AT_ONCE, Chunks(heads=4), Chunks(((64, 2), (352, 8))), Chunks(((64, 2),), 2)])
+def test_chunks_are_read_as_they_are_written(chunks: Chunks) -> None:
+    assert Chunks.parse(str(chunks)) == chunks
