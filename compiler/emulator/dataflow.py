@@ -51,7 +51,7 @@ class _Walk:
         self.stream_reader: dict[int, int] = {}
         self.registers: dict[int, int] = {}
         self.caches: dict[int, int] = {}
-        self.link = -1
+        self.transmits: dict[int, int] = {}
 
     def sources(self) -> list[Sources]:
         found = []
@@ -88,9 +88,10 @@ class _Walk:
                     self.readers[piece][reader] = index
         if instr.mnemonic == "rd.kv":
             waits.add(self.caches.get(instr.integer("hbm"), -1))
-        if instr.spec.unit is Unit.ESL:
-            waits.add(self.link)
-            self.link = index
+        if instr.mnemonic == "tx":
+            self.transmits[instr.integer("tag")] = index
+        elif instr.mnemonic == "rx":
+            waits.add(self.transmits.pop(instr.integer("tag"), -1))
         return waits, opened
 
     def _writes(self, index: int, instr: Instruction) -> set[int]:

@@ -149,7 +149,7 @@ class Scoreboard:
         self._caches: dict[int, int] = {}
         self._open: dict[Virtual, tuple[int, bool]] = {}
         self._emptied: dict[Virtual, int] = {}
-        self._transfer = -1
+        self._sent: dict[int, int] = {}
 
     def show(self, who: int, instr: Instruction | VirtualInstruction) -> Demand:
         """The demand of the next instruction, whose number is `who`, above all shown before."""
@@ -204,9 +204,10 @@ class Scoreboard:
                 self._emptied[number] = who
         if shape.mnemonic == "rd.kv":
             results.add(self._caches.get(integer(given, "hbm"), -1))
-        elif shape.unit is Unit.ESL:
-            results.add(self._transfer)
-            self._transfer = who
+        elif shape.mnemonic == "tx":
+            self._sent[integer(given, "tag")] = who
+        elif shape.mnemonic == "rx":
+            results.add(self._sent.pop(integer(given, "tag"), -1))
 
     def _writes(self, who: int, shape: Shape, given: Mapping[str, Virtual], users: set[int]) -> None:
         """Who used what an instruction writes, the LMU apart."""

@@ -1,7 +1,7 @@
 """The dependence graph: which instructions must stay behind which.
 
 Resources are LMU ranges (by buffer), streams, cache regions, control
-registers, the host buffer and the link. Edges are read after write, write
+registers, the host buffer and what is under way on the link. Edges are read after write, write
 after read and write after write; program order gives them their direction.
 """
 
@@ -73,5 +73,5 @@ def resources(instr: VirtualInstruction) -> tuple[list[Range], list[Range]]:
     elif spec.mnemonic in ("rd.host", "wr.host", "sample"):
         writes.append(("host", 0, 1))
     if spec.unit is Unit.ESL:
-        writes.append(("link", 0, 1))
+        writes.append((("sent", given["tag"]), 0, 1))  # a receive empties what its transmit sent
     return reads, writes

@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.errors import VerificationError
 from compiler.isa.encode import Instruction
-from compiler.isa.spec import TOKEN_UNIT, Effect, Kind, Operand
+from compiler.isa.spec import TOKEN_UNIT, Effect, Kind, Operand, Unit
 from compiler.isa.text import format_instruction
 from compiler.memory_map import MemoryMap, Region
 from compiler.program.virtual import VirtualProgram
@@ -34,8 +34,8 @@ def verify_program(
             raise VerificationError(f"program: instruction {pc}: {format_instruction(instr)}: {problem}")
     if walk.open:
         raise VerificationError(f"program: stream s{min(walk.open)} is opened and never read")
-    if walk.sent is not None:
-        raise VerificationError(f"program: tx with tag {walk.sent[0]} has no rx")
+    if walk.sent:
+        raise VerificationError(f"program: tx with tag {min(walk.sent)} has no rx")
     if not instructions or instructions[-1].mnemonic not in ("hlt", "jmp"):
         raise VerificationError("program: it runs past its last instruction")
     if not any(instr.mnemonic == "hlt" for instr in instructions):
@@ -66,7 +66,7 @@ class _Walk:
         self.size = size
         self.open: dict[int, tuple[int, int, _Counted]] = {}  # stream -> rows, cols
         self.by_token: dict[int, tuple[int, int, int]] = {}  # LMU element -> register, most, whether the last ones
-        self.sent: tuple[int, int] | None = None  # tag, length
+        self.sent: dict[int, int] = {}  # tag -> length
         self.written = {0}
         self.read: dict[str, set[tuple[int, int]]] = {}  # region -> rows [begin, end) of each of its chunks
 
@@ -180,16 +180,18 @@ class _Walk:
         return ""
 
     def _network(self, instr: Instruction) -> str:
+        tag = instr.integer("tag") if instr.spec.unit is Unit.ESL else 0
         if instr.mnemonic == "tx":
-            if self.sent is not None:
-                return f"tag {self.sent[0]} was sent and not received yet"
-            self.sent = (instr.integer("tag"), instr.integer("length"))
+            if tag in self.sent:
+                return f"tag {tag} was sent and not received yet"
+            self.sent[tag] = instr.integer("length")
         elif instr.mnemonic == "rx":
-            if self.sent != (instr.integer("tag"), instr.integer("length")):
-                return f"what was sent is {self.sent}"
+            if tag not in self.sent:
+                return f"tag {tag} was not sent"
+            if (length := self.sent.pop(tag)) != instr.integer("length"):
+                return f"what was sent are {length} elements"
             if instr.integer("devices") != self.memory_map.num_devices:
                 return f"the build has {self.memory_map.num_devices} devices"
-            self.sent = None
         return ""
 
     def _registers(self, instr: Instruction) -> str:

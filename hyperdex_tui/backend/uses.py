@@ -1,7 +1,7 @@
 """What an instruction reads and writes, as ranges of named resources. Standard library only.
 
 Resources are the LMU (elements), streams, control registers, single heads of a
-cache (by address), the host buffer and the link. A register that replaces a
+cache (by address), the host buffer and what is under way on the link (by tag). A register that replaces a
 length counts as its static bound.
 """
 
@@ -75,5 +75,5 @@ def _memory(instr: Instruction) -> tuple[Use, ...]:
     if instr.mnemonic in _HOST:
         return (Use("host", 0, 1, True),)
     if instr.spec.unit is Unit.ESL:
-        return (Use("link", 0, 1, True),)
+        return (Use(f"tag {instr.integer('tag')}", 0, 1, instr.mnemonic == "tx"),)
     return ()

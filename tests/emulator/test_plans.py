@@ -169,6 +169,9 @@ def random_program(rng: np.random.Generator, regions: dict[str, int], devices: i
             ],
             16: lambda: [f"vscale v[{at(40)}], v[{at(40)}], 40, 0.5, length_reg=r5, last=1"],
         }[int(rng.integers(0, 17))]()
+    for place, line in [*enumerate(lines)][::-1]:
+        if line.startswith("rx ") and rng.random() < 0.5:  # others run, and send, before what was sent is received
+            lines.insert(int(rng.integers(place, len(lines))), lines.pop(place))
     return "\n".join([*lines, "hlt", ""])
 
 

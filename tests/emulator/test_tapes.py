@@ -102,10 +102,15 @@ class Programs:
         registers |= {6: draw(st.integers(1, 3)), 7: draw(st.integers(0, 5))}
         registers |= {8: 32, 9: 33, 10: draw(st.integers(31, 36)), 11: draw(st.integers(-1, 34))}
         lines = [f"li r{register}, {value}" for register, value in registers.items()]
+        arriving: list[str] = []
         for tag in range(count):
             choices = self.choices(draw, tag + 1)
             lines += choices[draw(st.sampled_from(sorted(choices)))]
-        return "\n".join([*lines, "hlt", ""])
+            if lines[-1].startswith("rx ") and draw(st.booleans()):
+                arriving.append(lines.pop())
+            elif arriving and draw(st.booleans()):
+                lines.append(arriving.pop(draw(st.integers(0, len(arriving) - 1))))
+        return "\n".join([*lines, *arriving, "hlt", ""])
 
     def choices(self, draw: Any, tag: int) -> dict[str, list[str]]:
         """One example of everything the tape can do."""

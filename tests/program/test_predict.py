@@ -114,8 +114,8 @@ def _piece(draw: st.DrawFn, stream: int) -> list[Instruction]:
         opened = instruction("rd.param", stream=stream, hbm=0, rows=1, cols=length, stride=length)
         return [opened, instruction("rmsnorm", dst=dst, a=a, length=length, eps=1e-5, weight=stream)]
     if kind == "gather":
-        sent = instruction("tx", src=a, length=length, tag=1)
-        return [sent, instruction("rx", dst=dst, length=length, devices=2, tag=1)]
+        sent = instruction("tx", src=a, length=length, tag=stream)
+        return [sent, instruction("rx", dst=dst, length=length, devices=2, tag=stream)]
     if kind == "write":
         mnemonic = draw(st.sampled_from(["wr.key", "wr.value"]))
         operands: dict[str, Any] = {"heads": 2, "head_dim": 32, "stride": 32, "head_stride": 64, "at": 1}
@@ -131,6 +131,9 @@ def _piece(draw: st.DrawFn, stream: int) -> list[Instruction]:
 def _program(draw: st.DrawFn) -> tuple[Instruction, ...]:
     pieces = [draw(_piece(stream=1 + 2 * (index % 30))) for index in range(draw(st.integers(1, 40)))]
     instructions = [instr for piece in pieces for instr in piece]
+    for at, instr in reversed([*enumerate(instructions)]):
+        if instr.mnemonic == "rx" and draw(st.booleans()):  # others send before it has arrived
+            instructions.insert(draw(st.integers(at, len(instructions) - 1)), instructions.pop(at))
     for _ in range(draw(st.integers(0, 10))):  # openers move ahead of what they do not depend on
         at = draw(st.integers(1, max(1, len(instructions) - 1)))
         before = instructions[at - 1 : at]
@@ -200,3 +203,15 @@ def test_devices_without_wires_between_them_read_a_gathered_vector_as_one_of_the
         for between in ((), gather)
     )
     assert shared[3].start == alone[1].start
+
+
+def test_the_link_sends_the_next_slice_while_the_one_before_is_on_its_way() -> None:
+    rules = _rules("lpu-3280", 8, 1 << 20)
+    sent = [instruction("tx", src=0, length=640, tag=tag) for tag in (1, 2, 3)]
+    received = [instruction("rx", dst=8192 * tag, length=640, devices=8, tag=tag) for tag in (1, 2, 3)]
+    bytes_cycles, hops_cycles, _, _ = rules.work(sent[0].spec, lambda name: 640 * (name == "length"), 1)
+    times = predict_token((*sent, *received, instruction("hlt")), {}, rules, 0).times
+    assert hops_cycles == 4 * rules.target.link.hop_cycles
+    first = times[0].start
+    assert [each.start for each in times[:3]] == [first + index * bytes_cycles for index in range(3)]
+    assert [each.end for each in times[3:6]] == [first + index * bytes_cycles + hops_cycles for index in (1, 2, 3)]

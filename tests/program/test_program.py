@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -122,6 +123,38 @@ def test_the_verifier_finds_every_moved_stream_region_and_extent() -> None:
             continue
         survivors.append((pc, mutant))
     assert not survivors
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (lambda sent, received: [sent, received, received], r"rx .*: tag 1 was not sent"),
+        (lambda sent, received: [sent, sent, received], r"tx .*: tag 1 was sent and not received yet"),
+        (lambda sent, received: [received, sent], r"rx .*: tag 1 was not sent"),
+        (lambda sent, received: [sent], r"tx with tag 1 has no rx"),
+        (lambda sent, received: [sent, _longer(received)], r"rx .*: what was sent are \d+ elements"),
+    ],
+)
+def test_the_verifier_pairs_transmits_and_receives_by_their_tags(
+    place: Callable[[Instruction, Instruction], list[Instruction]], message: str
+) -> None:
+    program, mapping = _program("llama", 2), _mapping("llama", 2)
+    pairs = {instr.mnemonic: pc for pc, instr in enumerate(program.instructions) if _tag(instr) == 1}
+    sent, received = (program.instructions[pairs[name]] for name in ("tx", "rx"))
+    before, behind = program.instructions[: pairs["tx"]], program.instructions[pairs["tx"] + 1 :]
+    changed = (*before, *place(sent, received), *(instr for instr in behind if instr is not received))
+    with pytest.raises(VerificationError, match=message):
+        verify_program(changed, mapping.memory_map, LMU, len(program.tables))
+
+
+def _tag(instr: Instruction) -> int:
+    return instr.integer("tag") if instr.mnemonic in ("tx", "rx") else 0
+
+
+def _longer(instr: Instruction) -> Instruction:
+    pairs = zip(instr.spec.operands, instr.values, strict=True)
+    values = [int(value) + (operand.name == "length") for operand, value in pairs]
+    return Instruction(instr.spec, tuple(values))
 
 
 def test_the_allocation_verifier_finds_every_moved_lmu_read() -> None:
