@@ -27,7 +27,7 @@ from compiler.graph.passes import run_passes
 from compiler.graph.verify import verify_graph
 from compiler.mapping.plan import Sizes, memory_of, resolve_max_length
 from compiler.memory_map import CHANNELS
-from compiler.planning import CompileOptions, check_options, choose_chunks
+from compiler.planning import CompileOptions, check_options, choose_chunks, choose_overlap
 from compiler.program.build import order
 from compiler.program.costs import CostModel, LoweredPrograms, decisive
 from compiler.program.token_path import TokenPath
@@ -253,6 +253,8 @@ class Estimator:
         elements = rules.target.lmu_bytes // dtype.itemsize
         costs = CostModel(lowered.short, lowered.programs, rules, elements, max(1, max_length // 2))
         chunks, overlap = choose_chunks(costs, options, max_length), options.overlap(max_length)
+        if overlap is not None:
+            overlap = choose_overlap(costs, chunks, overlap)
         return order(lowered.whole.with_chunks(chunks), elements, rules, overlap)[0]
 
     def _max_length(self, options: CompileOptions) -> int:

@@ -170,6 +170,11 @@ def choose_chunks(costs: CostModel, options: CompileOptions, max_length: int) ->
     return transmit.choose(costs, overlap)
 
 
+def choose_overlap(costs: CostModel, chunks: Chunks, overlap: Overlap) -> Overlap:
+    """The reordering of a build, with the window of which its program gains most."""
+    return choose_window(costs, chunks, overlap, _WINDOWS)
+
+
 def make_program(plan: Plan, options: CompileOptions) -> Program:
     """Phase 4 without output: the verified program of a plan.
 
@@ -179,5 +184,5 @@ def make_program(plan: Plan, options: CompileOptions) -> Program:
     overlap = options.overlap(plan.max_length)
     if overlap is not None:
         costs = cost_model(plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, overlap.tokens)
-        overlap = choose_window(costs, plan.mapping.partition.chunks, overlap, _WINDOWS)
+        overlap = choose_overlap(costs, plan.mapping.partition.chunks, overlap)
     return build_program(plan.graph, plan.mapping, plan.lmu_elements, plan.rules, overlap, plan.reports)

@@ -101,6 +101,18 @@ def test_the_estimate_is_the_clock_of_the_whole_program(name: str, num_devices: 
     assert found.ttft_ms == pytest.approx(fed / plan.target.clock_hz * 1e3, rel=0.002)
 
 
+@pytest.mark.parametrize(("target", "fusion"), [("u55c", False), ("lpu-3280", False), ("u55c", True)])
+def test_the_estimate_reorders_as_far_ahead_as_a_compile_does(target: str, fusion: bool) -> None:
+    """Without fusion a layer has so many instructions that a wide window pays."""
+    config = {**LLAMA, "num_attention_heads": 16, "num_key_value_heads": 4, "head_dim": 32, "hidden_size": 512}
+    config["max_position_embeddings"] = 300
+    options = CompileOptions(target=target, dtype="float32", max_length=300, fusion=fusion)
+    plan = make_plan(config, options)
+    clock = Clock(make_program(plan, options).instructions, plan.rules)
+    found = estimate(config, options, 30, 1)
+    assert found.ms_per_token == pytest.approx(clock.token(29).cycles / plan.target.clock_hz * 1e3, rel=0.002)
+
+
 def test_a_real_width_agrees_too_and_its_units_are_busy_or_stalled_all_the_time() -> None:
     config = {**OPT_1_3B, "num_hidden_layers": 7}
     options = CompileOptions(num_devices=2, target="lpu-3280", max_length=512)

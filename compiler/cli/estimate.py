@@ -180,7 +180,7 @@ def _cells(entry: Estimate) -> dict[str, str]:
         return dict(zip(_COLUMNS, (*head, *[""] * (len(_COLUMNS) - len(head))), strict=True))
     times = (f"{entry.ms_per_token:.3f}", f"{entry.tokens_per_s:.1f}", f"{entry.ttft_ms:.2f}")
     joules = entry.joules_per_token or 0
-    energy = f"{joules:.3f}" if joules >= 0.1 else f"{joules:.2g}"
+    energy = f"{joules:.3f}" if joules >= 0.01 else f"{joules:.2g}"
     shares = (percent_text(entry.utilization or 0), energy, entry.binds)
     return dict(zip(_COLUMNS, (*head, "yes", *times, *shares), strict=True))
 
