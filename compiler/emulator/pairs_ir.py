@@ -30,7 +30,7 @@ from compiler.emulator.tape import PACKED_HEADER_BYTES
 TILE_ROWS, TILE_VECTORS = 8, 3
 """Rows times vectors computed together: 24 running sums and their operands fit the registers of AVX-512."""
 
-BLOCK_COLS = 512
+BLOCK_COLS = 1024
 """Columns of a tile's rows that are packed together: they stay in the first-level cache."""
 
 PAIR = 2 * LANES
