@@ -126,7 +126,10 @@ class Binding(Arguments):
         if not names:
             return None
         if any(instr.mnemonic == "rd.kv" for instr in instrs):
-            return self._cached(operands[0], opened) if names == ("mm",) else None
+            if names != ("mm",):
+                return None
+            source, _ = node.operands[rest[0], "src"]
+            return self._cached(operands[0], opened, is_spare=source.extent is not None)
         if names[0] == "mm":
             return self._matrix(operands[0], opened, names[1:], operands[1:], member)
         if names == ("tx", "rx"):
@@ -220,7 +223,8 @@ class Binding(Arguments):
             rows.append(self._each("finish", **(fields | own), length=min(part, length - begin)))
         return rows
 
-    def _cached(self, o: SimpleNamespace, opened: dict[int, SimpleNamespace]) -> Phases | None:
+    def _cached(self, o: SimpleNamespace, opened: dict[int, SimpleNamespace], is_spare: bool) -> Phases | None:
+        """One head of a cache times a vector; `is_spare`: behind the vector's own elements lie no others."""
         source = opened.get(o.stream)
         extents = ("rows", "cols", "rows_reg", "cols_reg", "last")
         if source is None or o.bias or o.rotary_dim or o.act or o.out:
@@ -239,8 +243,7 @@ class Binding(Arguments):
         first = (source.hbm - region.begin) // cache.itemsize
         tokens = (o.rows, o.rows_reg) if cache.is_key else (o.cols, o.cols_reg)
         self.products += o.rows * o.cols * self._lanes * self._devices
-        row = self._each(
-            "cached",
+        fields = dict(
             **self._cache_fields(cache, first),
             row_bytes=4 * region.stride,
             most=cache.written.shape[1] - begin,
@@ -251,8 +254,10 @@ class Binding(Arguments):
             written=cache.written[place.head, begin:].ctypes.data,
             tokens=tokens[0],
             tokens_reg=tokens[1],
+            lanes=self._lanes,
+            together=is_spare or not o.cols_reg,
         )
-        return [[row]]
+        return [[self._row("cached", self._devices, fields)]]
 
     def _cache_fields(self, cache: Cache, first: int) -> dict[str, int]:
         device, channel, _ = cache.values.strides
@@ -261,8 +266,7 @@ class Binding(Arguments):
     def _keep_token(self, mnemonic: str, o: SimpleNamespace, source: dict[str, int], length: int) -> Row:
         kind = mnemonic.removeprefix("wr.")
         cache, head = self._memory.check_cache_write(kind, o.hbm, o.heads, length, o.stride, o.head_stride)
-        return self._each(
-            f"keep_{kind}",
+        fields = dict(
             **source,
             **self._cache_fields(cache, head * (cache.region.head_bytes // cache.itemsize)),
             head_step=4 * (cache.region.head_bytes // cache.itemsize),
@@ -272,7 +276,9 @@ class Binding(Arguments):
             at=o.at,
             written=cache.written[head].ctypes.data,
             written_step=cache.written.strides[0],
+            lanes=self._lanes,
         )
+        return self._row(f"keep_{kind}", self._devices * (self._lanes if cache.is_key else CHANNELS), fields)
 
     def _write_cache(self, mnemonic: str, o: SimpleNamespace) -> Phases | None:
         if o.stream:

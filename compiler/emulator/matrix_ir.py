@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from compiler.dtypes import FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
-from compiler.emulator.ir_builder import CACHE_LINE, I8, I64, PTR, Value, splat
+from compiler.emulator.ir_builder import CACHE_LINE, F32, I1, I8, I64, PTR, Group, Value, splat
 from compiler.emulator.operation_ir import Operation
 from compiler.emulator.task import TASK_FIELDS, function_name
 from compiler.isa.spec import TOKEN_UNIT
@@ -17,6 +17,9 @@ from compiler.memory_map import CHANNELS
 
 AHEAD_ROWS, AHEAD_LINES = 4, 4
 """Of each channel; behind them the processor sees where it goes."""
+
+_BEYOND = 1 << 60
+"""A token that no cache has."""
 
 
 def product(f: Operation) -> None:
@@ -43,11 +46,77 @@ def product(f: Operation) -> None:
 
 
 def cached(f: Operation) -> None:
+    """Lanes that read the same head from the same token on go over it together, as far as the longest one reads."""
     b = f.b
-    tokens, first = f.extent("tokens", "tokens_reg"), f.first("tokens", "tokens_reg")
-    f.fail_if(b.icmp_signed(">", b.add(first, tokens), f["most"]))
-    _check_written(f, f.element(f.address("written"), first, I8), tokens)
-    rows, cols = f.extent("rows", "rows_reg"), f.extent("cols", "cols_reg")
+    lanes = f["lanes"]
+
+    def check(lane: Value, seen: tuple[Value, ...]) -> tuple[Value, ...]:
+        f.lane = lane
+        tokens, first = f.extent("tokens", "tokens_reg"), f.first("tokens", "tokens_reg")
+        f.fail_if(b.icmp_signed(">", b.add(first, tokens), f["most"]))
+        _check_written(f, f.element(f.address("written"), first, I8), tokens)
+        lowest, highest, longest = seen
+        return _less(f, first, lowest), _more(f, first, highest), _more(f, tokens, longest)
+
+    lowest, highest, longest = f.loop(lanes, check, (I64(_BEYOND), I64(0), I64(0)))
+    is_shared = b.and_(b.icmp_signed("==", lowest, highest), b.icmp_signed(">", lanes, I64(1)))
+    with b.if_else(b.and_(is_shared, f.given("together"))) as (together, alone):
+        with together:
+            _read_together(f, lanes, longest)
+        with alone:
+            f.loop(lanes, lambda lane, _: _read_alone(f, lane))
+    f.end()
+
+
+def _read_alone(f: Operation, lane: Value) -> None:
+    f.lane = lane
+    rows = f.extent("rows", "rows_reg")
+    _times_cache(f, rows, f.extent("cols", "cols_reg"), I64(1))
+    result = f.vector("dst")
+    f.groups(rows, lambda g, _: g.store(result, f.round(g.load(result))))
+
+
+def _read_together(f: Operation, lanes: Value, longest: Value) -> None:
+    """What lies behind a lane's own tokens belongs to no value: there are 0 to multiply with, and products not read.
+
+    0 times what is not finite is no number: a lane with such a result is computed alone.
+    """
+    b = f.b
+    rows = b.select(f.given("rows_reg"), longest, f["rows"])
+    cols = b.select(f.given("cols_reg"), longest, f["cols"])
+
+    def fill(lane: Value, _: object) -> None:
+        f.lane = lane
+        source = f.vector("src")
+        f.loop(
+            cols, lambda at, _: f.b.store(F32(0), f.element(source, at)) and None, begin=f.extent("cols", "cols_reg")
+        )
+
+    f.loop(lanes, fill)
+    f.lane = I64(0)
+    _times_cache(f, rows, cols, lanes)
+
+    def finish(lane: Value, _: object) -> None:
+        f.lane = lane
+        result = f.vector("dst")
+
+        def group(g: Group, seen: tuple[Value, ...]) -> tuple[Value, ...]:
+            value = g.load(result)
+            g.store(result, f.round(value))
+            return (b.or_(seen[0], b.fcmp_unordered("uno", value, value)),)
+
+        (odd,) = f.groups(rows, group, (ir.Constant(ir.VectorType(I1, LANES), None),))
+        is_odd = b.icmp_signed("!=", b.bitcast(odd, ir.IntType(LANES)), ir.IntType(LANES)(0))
+        with f.when(b.and_(f.given("cols_reg"), is_odd)):
+            _read_alone(f, lane)
+
+    f.loop(lanes, finish)
+
+
+def _times_cache(f: Operation, rows: Value, cols: Value, count: Value) -> None:
+    """Rows of a head times the vectors of `count` lanes from this one on, not yet rounded."""
+    b = f.b
+    first = f.first("tokens", "tokens_reg")
     base = b.add(f["base"], b.mul(f.device, f["base_device"]))
     base = b.add(base, b.mul(b.sdiv(first, I64(TOKEN_UNIT)), f["unit_bytes"]))
     source, result = f.vector("src"), f.vector("dst")
@@ -55,16 +124,21 @@ def cached(f: Operation) -> None:
     def ask(index: Value, _: object) -> None:
         _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), _rows_of(f, rows, index))
 
-    f.loop(I64(CHANNELS), ask)
-
     def channel(index: Value, _: object) -> None:
         here = b.add(base, b.mul(index, f["channel_step"]))
         target = f.at(result, b.mul(index, I64(4)))
-        _multiply(f, here, _rows_of(f, rows, index), cols, source, I64(0), target, I64(0), I64(1), FLOAT32)
+        _multiply(f, here, _rows_of(f, rows, index), cols, source, f["src_lane"], target, f["dst_lane"], count, FLOAT32)
 
+    f.loop(I64(CHANNELS), ask)
     f.loop(I64(CHANNELS), channel)
-    f.groups(rows, lambda g, _: g.store(result, f.round(g.load(result))))
-    f.end()
+
+
+def _less(f: Operation, x: Value, y: Value) -> Value:
+    return f.b.select(f.b.icmp_signed("<", x, y), x, y)
+
+
+def _more(f: Operation, x: Value, y: Value) -> Value:
+    return f.b.select(f.b.icmp_signed(">", x, y), x, y)
 
 
 def _ask_for(f: Operation, begin: Value, rows: Value) -> None:

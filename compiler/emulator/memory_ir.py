@@ -44,27 +44,37 @@ def keep_key(f: Operation) -> None:
         f.groups(size, lambda g, _: g.store(there, g.load(here)))
 
     f.loop(f["heads"], head)
-    _mark_written(f, at)
+    with f.when(b.icmp_signed("==", f.device, I64(0))):
+        _mark_written(f, at)
+    f.end()
 
 
 def keep_value(f: Operation) -> None:
     b = f.b
-    at = f.register("at")
-    base = f.element(_cache(f), at)
-    source, size = f.vector("src"), f["head_dim"]
+    channel = b.srem(f.unit, I64(CHANNELS))
+    base = f.at(_cache(f), b.mul(channel, f["channel_step"]))
+    size = f["head_dim"]
 
-    def head(index: Value, _: object) -> None:
-        here, there = f.element(source, b.mul(index, size)), f.at(base, b.mul(index, f["head_step"]))
+    def lane(index: Value, _: object) -> None:
+        f.lane = index
+        at = f.register("at")
+        source, mine = f.vector("src"), f.element(base, at)
 
-        def element(row: Value, _: object) -> None:
-            channel, slot = b.srem(row, I64(CHANNELS)), b.sdiv(row, I64(CHANNELS))
-            offset = b.add(b.mul(channel, f["channel_step"]), b.mul(slot, f["slot_step"]))
-            b.store(f.load(here, row, F32), f.at(there, offset))
+        def head(index: Value, _: object) -> None:
+            here, there = f.element(source, b.mul(index, size)), f.at(mine, b.mul(index, f["head_step"]))
 
-        f.loop(size, element)
+            def element(row: Value, _: object) -> None:
+                slot = b.sdiv(row, I64(CHANNELS))
+                b.store(f.load(here, row, F32), f.at(there, b.mul(slot, f["slot_step"])))
 
-    f.loop(f["heads"], head)
-    _mark_written(f, at)
+            f.loop(size, element, step=CHANNELS, begin=channel)
+
+        f.loop(f["heads"], head)
+        with f.when(b.icmp_signed("==", f.unit, I64(0))):
+            _mark_written(f, at)
+
+    f.loop(f["lanes"], lane)
+    f.end()
 
 
 def _cache(f: Operation) -> Value:
@@ -72,11 +82,9 @@ def _cache(f: Operation) -> Value:
 
 
 def _mark_written(f: Operation, at: Value) -> None:
-    """Device 0 does it for all: the flags are shared."""
+    """For all devices: the flags are shared."""
     flags = f.element(f.address("written"), at, I8)
-    with f.when(f.b.icmp_signed("==", f.device, I64(0))):
-        f.loop(f["heads"], lambda index, _: f.b.store(I8(1), f.at(flags, f.b.mul(index, f["written_step"]))) and None)
-    f.end()
+    f.loop(f["heads"], lambda index, _: f.b.store(I8(1), f.at(flags, f.b.mul(index, f["written_step"]))) and None)
 
 
 def gather(f: Operation) -> None:

@@ -22,7 +22,12 @@ def operation_name(op: str, dtype: DType) -> str:
 
 
 class Operation(Code):
-    """One operation under construction; a field is read where it is first named."""
+    """One operation under construction; a field is read where it is first named.
+
+    Attributes:
+        lane, device: of the unit; the lane is set by operations that go through all lanes.
+        unit, following: numbers of units.
+    """
 
     def __init__(self, module: Any, name: str, dtype: DType, native_half: bool) -> None:
         super().__init__(module, operation_name(name, dtype), I64, (PTR, PTR, I64, I64))
@@ -30,8 +35,10 @@ class Operation(Code):
         self.native_half = native_half
         self._fields = FIELDS[name]
         self._row, self._registers, self.unit, self.following = self.arguments
-        if name == "product":
+        if name in ("product", "keep_value"):
             self.lane, self.device = I64(0), self.b.sdiv(self.unit, I64(CHANNELS))
+        elif name == "cached":
+            self.lane, self.device = I64(0), self.unit
         else:
             devices = self["devices"]
             self.lane, self.device = self.b.sdiv(self.unit, devices), self.b.srem(self.unit, devices)

@@ -44,7 +44,7 @@ _NORM = (
 _KEEP = (
     *operand("src"),
     *("base", "base_device", "channel_step", "head_step", "slot_step"),
-    *("heads", "head_dim", "at", "written", "written_step"),
+    *("heads", "head_dim", "at", "written", "written_step", "lanes"),
 )
 
 OPS: dict[str, tuple[str, ...]] = {
@@ -56,10 +56,12 @@ OPS: dict[str, tuple[str, ...]] = {
     # packed = src, as `pairs_ir` multiplies it.
     "pack": (*operand("packed"), *operand("src"), "length"),
     # dst = one head of a cache * src; rows or cols are the tokens, all of them written before. With `last` they begin
-    # unit_bytes per TOKEN_UNIT behind the base. There are `most` in the cache.
+    # unit_bytes per TOKEN_UNIT behind the base. There are `most` in the cache. A unit is a device with all lanes, which
+    # may go together where nothing else lies behind what they read of src and write of dst.
     "cached": (
         *("base", "base_device", "channel_step", "row_bytes", "rows", "rows_reg", "cols", "cols_reg"),
         *(*operand("dst"), *operand("src"), "written", "tokens", "tokens_reg", "last", "most", "unit_bytes"),
+        *("lanes", "together"),
     ),
     # dst = act(rotate(src + bias)); what is 0 is left out.
     "finish": (
@@ -77,7 +79,7 @@ OPS: dict[str, tuple[str, ...]] = {
     ),
     # One row of a table over the channels.
     "embed": (*operand("dst"), "channels", "offset", "index", "length", "rows"),
-    # One token of a cache.
+    # One token of a cache; a unit of a value is a channel of a device, with all lanes, which are neighbours there.
     "keep_key": _KEEP,
     "keep_value": _KEEP,
     # The slices of all devices, to each of them.

@@ -245,7 +245,6 @@ def test_a_fault_leaves_the_machine_at_the_instruction(new_bench):
 @pytest.mark.parametrize(
     "kind, value, message",
     [
-        ("pc", "184", "none of 0 to"),
         ("pc", "-1", "none of"),
         ("pc", "9" * 30, "none of"),
         ("opcode", "frob", "no opcode"),
@@ -260,6 +259,13 @@ def test_breakpoints_on_nothing_are_refused(demo, kind, value, message):
     debugger = started(demo)
     with pytest.raises(UsageError, match=message):
         debugger.add_breakpoint(kind, value)
+
+
+def test_a_breakpoint_behind_the_last_instruction_is_refused(demo):
+    debugger = started(demo)
+    end = len(demo.program_words)
+    with pytest.raises(UsageError, match=f"none of 0 to {end - 1}"):
+        debugger.add_breakpoint("pc", str(end))
     assert debugger.breakpoints == ()
 
 
