@@ -123,8 +123,10 @@ def load_config(folder: Path) -> dict[str, object]:
         CheckpointError: there is none, or it is damaged or no regular file.
     """
     file = find_file(folder, CONFIG_NAME)
-    if file is None or file.size > MAX_JSON_BYTES:
-        raise CheckpointError(f"{folder} has no {CONFIG_NAME} of a sane size", "download the model again")
+    if file is None:
+        raise CheckpointError(f"{folder} holds no {CONFIG_NAME}", "download the model again")
+    if file.size > MAX_JSON_BYTES:
+        raise CheckpointError(f"{folder / CONFIG_NAME} is larger than {MAX_JSON_BYTES} bytes", "download it again")
     return parse_object(file.content(), CONFIG_NAME)
 
 

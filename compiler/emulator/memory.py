@@ -246,7 +246,10 @@ def _open_banks(build: Build, devices: range) -> tuple[Banks, ...]:
             return tuple(Banks((np.empty(0, dtype=storage(dtype)),) * CHANNELS, dtype) for _ in devices)
         _allow_open_files(CHANNELS * len(paths))
         return tuple(Banks(tuple(_map_file(path, dtype) for path in files), dtype) for files in paths)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        what = error.filename or "the parameter files"
+        raise ArtifactError(f"{what} cannot be read: {error.strerror}", "compile the model again") from None
+    except ValueError as error:
         raise ArtifactError(f"the parameter files cannot be read: {error}", "compile the model again") from None
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.checkpoint.config import CheckpointConfig, load_config
+from compiler.checkpoint.untrusted_json import MAX_JSON_BYTES
 from compiler.errors import CheckpointError, UnsupportedModelError
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
@@ -86,6 +87,10 @@ def test_a_config_that_is_no_object_is_damage(tmp_path: Path, content: bytes) ->
         load_config(tmp_path)
 
 
-def test_a_folder_without_a_config_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=tmp_path.name):
+def test_a_config_that_is_missing_and_one_that_is_too_large_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"{tmp_path.name} holds no config\.json; download"):
+        load_config(tmp_path)
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(CheckpointError, match=rf"config\.json is larger than {MAX_JSON_BYTES} bytes"):
         load_config(tmp_path)

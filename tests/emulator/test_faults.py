@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from compiler.debug_info import DebugInfo, Node
 from compiler.dtypes import FLOAT32
 from compiler.emulator.machine import Machine, Stop
-from compiler.errors import HyperDexError, MachineFault
+from compiler.errors import ArtifactError, HyperDexError, MachineFault
 from compiler.isa.encode import encode_program
 from compiler.isa.instructions import SPECS
 from compiler.isa.text import parse_program
@@ -217,3 +217,13 @@ def test_random_words_raise_only_our_errors_within_their_budget(new_bench, put, 
         assert machine.steps <= 300
     except HyperDexError as error:
         assert "\n" not in str(error)
+
+
+def test_a_parameter_file_that_went_away_is_named_in_words(new_bench):
+    bench = full_bench(new_bench)
+    build = bench.build("hlt")
+    gone = build.param_file(0, 7)
+    gone.unlink()
+    with pytest.raises(ArtifactError) as caught:
+        Machine(build)
+    assert str(caught.value) == f"{gone} cannot be read: No such file or directory; compile the model again"
