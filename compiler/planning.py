@@ -115,8 +115,8 @@ def check_options(options: CompileOptions) -> tuple[Target, DType, Rules]:
     """
     target, dtype = load_target(options.target), build_dtype(options.dtype)
     check_device_count(options.num_devices)
-    if options.max_length is not None and options.max_length < 1:
-        raise UsageError(f"max_length {options.max_length} is less than 1")
+    if options.max_length is not None and options.max_length < layout.LEAST_LENGTH:
+        raise UsageError(f"max_length {options.max_length} is less than {layout.LEAST_LENGTH}, a prompt and an answer")
     options.passes()
     return target, dtype, rules_for(target, options.num_devices, dtype.itemsize, options.topology)
 

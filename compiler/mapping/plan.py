@@ -22,6 +22,9 @@ from compiler.target import Target, check_device_count
 DEFAULT_MAX_LENGTH = 4096
 """Longest sequence a build holds unless asked otherwise; the model's own limit if that is less."""
 
+LEAST_LENGTH = 2
+"""A token of prompt and one of answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
@@ -65,12 +68,13 @@ def resolve_max_length(graph: Graph, max_length: int | None) -> int:
     """The sequence length of a build.
 
     Raises:
-        UsageError: more than the model's positions.
+        UsageError: more than the model's positions, or no room for a prompt and an answer.
     """
     if max_length is None:
         return min(graph.max_positions, DEFAULT_MAX_LENGTH)
-    if not 1 <= max_length <= graph.max_positions:
-        raise UsageError(f"max_length {max_length} is outside 1..{graph.max_positions} (max_position_embeddings)")
+    if not LEAST_LENGTH <= max_length <= graph.max_positions:
+        limits = f"{LEAST_LENGTH}..{graph.max_positions} (max_position_embeddings)"
+        raise UsageError(f"max_length {max_length} is outside {limits}")
     return max_length
 
 

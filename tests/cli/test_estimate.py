@@ -67,7 +67,7 @@ def test_a_prompt_as_long_as_the_model_is_refused_in_one_line(capsys: pytest.Cap
 
 def test_a_length_that_a_compile_refuses_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", str(demo_folder() / "config.json"), "--max-length", "257"]) == 2
-    assert "max_length 257 is outside 1..256" in capsys.readouterr().err
+    assert "max_length 257 is outside 2..256" in capsys.readouterr().err
 
 
 def test_lists_name_each_target_and_number_once_and_all_stands_beside_a_file(

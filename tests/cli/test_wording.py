@@ -99,7 +99,7 @@ def test_a_model_id_that_is_nearly_right_is_answered_with_the_one_that_is_there(
     ("options", "said"),
     [
         (["--no-pass", "overlp"], "there is no pass 'overlp'"),
-        (["--max-length", "0"], "max_length 0 is less than 1"),
+        (["--max-length", "1"], "max_length 1 is less than 2, a prompt and an answer"),
         (["--topology", "star"], "topology 'star' is not one of ring, 2-lines, 4-lines"),
         (["--topology", "2-lines", "--num-device", "64"], "64 devices cannot be wired as 2-lines"),
         (["--dtype", "int8"], "dtype 'int8' is not one of float16, bfloat16, float32"),

@@ -205,8 +205,8 @@ def test_max_length_is_bounded_by_the_models_positions() -> None:
     graph = build_graph(CheckpointConfig(LLAMA))
     assert resolve_max_length(graph, None) == 40
     assert resolve_max_length(graph, 7) == 7
-    for bad in (0, 41):
-        with pytest.raises(UsageError, match=r"outside 1\.\.40"):
+    for bad in (0, 1, 41):
+        with pytest.raises(UsageError, match=r"outside 2\.\.40"):
             resolve_max_length(graph, bad)
 
 
