@@ -254,7 +254,8 @@ class Estimator:
         costs = CostModel(lowered.short, lowered.programs, rules, elements, max(1, max_length // 2))
         chunks, overlap = choose_chunks(costs, options, max_length), options.overlap(max_length)
         if overlap is not None:
-            overlap = choose_overlap(costs, chunks, overlap)
+            several = replace(costs, graph=lowered.graph, programs=lowered.whole)
+            overlap = choose_overlap(costs, several, chunks, overlap)
         return order(lowered.whole.with_chunks(chunks), elements, rules, overlap)[0]
 
     def _max_length(self, options: CompileOptions) -> int:

@@ -30,8 +30,11 @@ from compiler.target.timing import Rules, rules_for
 PASS_NAMES = (*(step.name for step in passes_for(True, True)), ChunkTransmit.name, Overlap.name)
 """All passes, in the order in which they run."""
 
-_WINDOWS = (4, 8, 16, 32)
+_WINDOWS = (4, 8, 16, 24, 32)
 """Instructions ahead of the oldest that waits, of which the clock chooses."""
+
+_LAYERS_AHEAD = 2
+"""Layers more than show each kind, on which a proposed window has to prove itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +173,17 @@ def choose_chunks(costs: CostModel, options: CompileOptions, max_length: int) ->
     return transmit.choose(costs, overlap)
 
 
-def choose_overlap(costs: CostModel, chunks: Chunks, overlap: Overlap) -> Overlap:
-    """The reordering of a build, with the window of which its program gains most."""
-    return choose_window(costs, chunks, overlap, _WINDOWS)
+def choose_overlap(costs: CostModel, several: CostModel, chunks: Chunks, overlap: Overlap) -> Overlap:
+    """The reordering of a build, with the window of which its program gains most.
+
+    Args:
+        costs: by which a window is proposed.
+        several: of more layers; by these the next narrower window may be better, for a wide one reaches into layers
+            that follow.
+    """
+    proposed = choose_window(costs, chunks, overlap, _WINDOWS)
+    near = tuple(window for window in _WINDOWS if window <= proposed.window)[-2:]
+    return choose_window(several, chunks, overlap, near) if near[1:] else proposed
 
 
 def make_program(plan: Plan, options: CompileOptions) -> Program:
@@ -183,6 +194,7 @@ def make_program(plan: Plan, options: CompileOptions) -> Program:
     """
     overlap = options.overlap(plan.max_length)
     if overlap is not None:
-        costs = cost_model(plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, overlap.tokens)
-        overlap = choose_overlap(costs, plan.mapping.partition.chunks, overlap)
+        of_build = plan.graph, plan.target, plan.rules, plan.dtype, plan.max_length, overlap.tokens
+        costs, several = cost_model(*of_build), cost_model(*of_build, more=_LAYERS_AHEAD)
+        overlap = choose_overlap(costs, several, plan.mapping.partition.chunks, overlap)
     return build_program(plan.graph, plan.mapping, plan.lmu_elements, plan.rules, overlap, plan.reports)

@@ -77,8 +77,8 @@ class LoweredPrograms:
         return self._made[chunks]
 
 
-def decisive(graph: Graph) -> Graph:
-    """The first layers of a graph, until one with each set of matrices was among them."""
+def decisive(graph: Graph, more: int = 0) -> Graph:
+    """The first layers of a graph, until one with each set of matrices was among them, and so many more."""
     shapes = {parameter.name: parameter.shape for parameter in graph.parameters}
     matrices: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
     for node in graph.nodes:
@@ -86,12 +86,14 @@ def decisive(graph: Graph) -> Graph:
             sizes = (shapes[name] for _, name in node.parameters)
             matrices.setdefault(node.source.layer, []).extend((node.op, size) for size in sizes)
     sets = [tuple(matrices[layer]) for layer in sorted(matrices)]
-    return few_layers(graph, 1 + max(sets.index(each) for each in sets))
+    return few_layers(graph, 1 + max(sets.index(each) for each in sets) + more)
 
 
-def cost_model(graph: Graph, target: Target, rules: Rules, dtype: DType, max_length: int, tokens: int) -> CostModel:
-    """The cost model of a whole graph."""
-    short = decisive(graph)
+def cost_model(
+    graph: Graph, target: Target, rules: Rules, dtype: DType, max_length: int, tokens: int, more: int = 0
+) -> CostModel:
+    """The cost model of a whole graph, with so many layers more than it needs to have each kind."""
+    short = decisive(graph, more)
     programs = LoweredPrograms(short, target, rules.num_devices, dtype, max_length)
     return CostModel(short, programs, rules, target.lmu_bytes // dtype.itemsize, tokens)
 

@@ -117,7 +117,8 @@ class Prediction:
         self._units[who] = unit
         self._issued = last = self._issued + self._issue_cycles
         self.issue[who] = last
-        reason, known, end = "issue", self.known_to(unit), self.end
+        reason, end = "issue", self.end
+        known = self.written if unit == _FORWARDED_TO else self.ready
         for result in results:
             if known[result] > last:
                 last, reason = known[result], _NAMES[self._units[result]]
