@@ -5,6 +5,8 @@ Imported only where llvmlite is.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from llvmlite import ir
 
 from compiler.dtypes import FLOAT32, DType
@@ -29,19 +31,11 @@ def product(f: Operation) -> None:
     with f.when(b.icmp_signed(">", rows, I64(0))):
         place = b.add(f["offset"], b.mul(f.register("index"), f["step"]))
         _ask_for(f, b.add(f.load(f.address("channels"), f.following, I64), place), rows)
-        _multiply(
-            f,
-            b.add(f.load(f.address("channels"), f.unit, I64), place),
-            rows,
-            f["cols"],
-            f.vector("src"),
-            f["src_lane"],
-            f.at(f.vector("dst"), b.mul(channel, I64(4))),
-            f["dst_lane"],
-            f["lanes"],
-            f.dtype,
-            (b.ptrtoint(f.vector("packed"), I64), f["packed_lane"]),
-        )
+        here = b.add(f.load(f.address("channels"), f.unit, I64), place)
+        target = f.at(f.vector("dst"), b.mul(channel, I64(4)))
+        packed = b.ptrtoint(f.vector("packed"), I64), f["packed_lane"]
+        inputs = _Inputs(f["cols"], f.vector("src"), f["src_lane"], f["lanes"], f.dtype, packed)
+        _multiply(f, _Rows(here, f["row_bytes"], rows, target, CHANNELS), inputs)
     f.end()
 
 
@@ -114,12 +108,17 @@ def _read_together(f: Operation, lanes: Value, longest: Value) -> None:
 
 
 def _times_cache(f: Operation, rows: Value, cols: Value, count: Value) -> None:
-    """Rows of a head times the vectors of `count` lanes from this one on, not yet rounded."""
+    """Rows of a head times the vectors of `count` lanes from this one on, not yet rounded.
+
+    Row r is in channel r % CHANNELS. A channel's rows go together where there are many, as they lie behind one another;
+    else those of a turn round all channels do, as the kernel takes several rows at a time.
+    """
     b = f.b
     first = f.first("tokens", "tokens_reg")
     base = b.add(f["base"], b.mul(f.device, f["base_device"]))
     base = b.add(base, b.mul(b.sdiv(first, I64(TOKEN_UNIT)), f["unit_bytes"]))
     source, result = f.vector("src"), f.vector("dst")
+    inputs = _Inputs(cols, source, f["src_lane"], count, FLOAT32)
 
     def ask(index: Value, _: object) -> None:
         _ask_for(f, b.add(base, b.mul(index, f["channel_step"])), _rows_of(f, rows, index))
@@ -127,10 +126,19 @@ def _times_cache(f: Operation, rows: Value, cols: Value, count: Value) -> None:
     def channel(index: Value, _: object) -> None:
         here = b.add(base, b.mul(index, f["channel_step"]))
         target = f.at(result, b.mul(index, I64(4)))
-        _multiply(f, here, _rows_of(f, rows, index), cols, source, f["src_lane"], target, f["dst_lane"], count, FLOAT32)
+        _multiply(f, _Rows(here, f["row_bytes"], _rows_of(f, rows, index), target, CHANNELS), inputs)
+
+    def turn(begin: Value, _: object) -> None:
+        here = b.add(base, b.mul(b.sdiv(begin, I64(CHANNELS)), f["row_bytes"]))
+        count = _less(f, b.sub(rows, begin), I64(CHANNELS))
+        _multiply(f, _Rows(here, f["channel_step"], count, f.element(result, begin), 1), inputs)
 
     f.loop(I64(CHANNELS), ask)
-    f.loop(I64(CHANNELS), channel)
+    with b.if_else(b.icmp_signed(">", rows, I64(CHANNELS * AHEAD_ROWS))) as (many, few):
+        with many:
+            f.loop(I64(CHANNELS), channel)
+        with few:
+            f.loop(rows, turn, step=CHANNELS)
 
 
 def _less(f: Operation, x: Value, y: Value) -> Value:
@@ -159,40 +167,57 @@ def _rows_of(f: Operation, rows: Value, channel: Value) -> Value:
     return f.b.sdiv(f.b.sub(f.b.add(rows, I64(CHANNELS - 1)), channel), I64(CHANNELS))
 
 
-def _multiply(
-    f: Operation,
-    matrix: Value,
-    rows: Value,
-    cols: Value,
-    vectors: Value,
-    vector_bytes: Value,
-    result: Value,
-    result_bytes: Value,
-    count: Value,
-    dtype: DType,
-    packed: tuple[Value, Value] = (I64(0), I64(0)),
-) -> None:
-    """Run one task of `kernel_ir` on rows of one channel."""
+class _Rows(NamedTuple):
+    """Rows of a matrix, and where their products go.
+
+    Attributes:
+        matrix: address of the first one.
+        row_bytes: between them.
+        count: how many.
+        result: of the first one and the first vector.
+        result_step: elements between the products of neighbouring rows.
+    """
+
+    matrix: Value
+    row_bytes: Value
+    count: Value
+    result: Value
+    result_step: int
+
+
+class _Inputs(NamedTuple):
+    """Vectors, one to a lane; `packed` is where `pack` left them and the bytes between them."""
+
+    cols: Value
+    vectors: Value
+    vector_bytes: Value
+    count: Value
+    dtype: DType
+    packed: tuple[Value, Value] = (I64(0), I64(0))
+
+
+def _multiply(f: Operation, rows: _Rows, inputs: _Inputs) -> None:
+    """Run one task of `kernel_ir`; products of neighbouring vectors lie as far apart as lanes of dst."""
     b = f.b
     with b.goto_entry_block():
         task = b.alloca(I64, len(TASK_FIELDS))
     values = {
-        "matrix": matrix,
-        "row_bytes": f["row_bytes"],
-        "rows": rows,
-        "cols": cols,
-        "vectors": b.ptrtoint(vectors, I64),
-        "vector_step": b.sdiv(vector_bytes, I64(4)),
-        "result": b.ptrtoint(result, I64),
-        "result_step": I64(CHANNELS),
-        "next": b.sdiv(result_bytes, I64(4)),
-        "vector_count": count,
-        "packed": packed[0],
-        "packed_step": packed[1],
+        "matrix": rows.matrix,
+        "row_bytes": rows.row_bytes,
+        "rows": rows.count,
+        "cols": inputs.cols,
+        "vectors": b.ptrtoint(inputs.vectors, I64),
+        "vector_step": b.sdiv(inputs.vector_bytes, I64(4)),
+        "result": b.ptrtoint(rows.result, I64),
+        "result_step": I64(rows.result_step),
+        "next": b.sdiv(f["dst_lane"], I64(4)),
+        "vector_count": inputs.count,
+        "packed": inputs.packed[0],
+        "packed_step": inputs.packed[1],
     }
     for at, name in enumerate(TASK_FIELDS):
         b.store(values[name], f.element(task, I64(at), I64))
-    b.call(f.intrinsic(function_name(dtype), ir.VoidType(), (PTR, I64)), (task, I64(1)))
+    b.call(f.intrinsic(function_name(inputs.dtype), ir.VoidType(), (PTR, I64)), (task, I64(1)))
 
 
 def _check_written(f: Operation, flags: Value, count: Value) -> None:
