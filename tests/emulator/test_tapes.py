@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, Phase, find, given, reject, settings
 from hypothesis import strategies as st
 
 from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from compiler.emulator.binding import _KNOWN, PART_ELEMENTS
+from compiler.emulator.binding import _KNOWN
 from compiler.emulator.bound import BoundPlan
 from compiler.emulator.kernel import Kernel, default_kernel
 from compiler.emulator.machine import Machine
 from compiler.emulator.plan import MIN_INSTRUCTIONS, Plan
 from compiler.emulator.schedule import Unplannable
 from compiler.emulator.tape import FIELDS, HEADER, OPS, ROW_FIELDS
+from compiler.emulator.vector_rows import PART_ELEMENTS
 from compiler.errors import MachineFault
 from compiler.isa.instructions import SPECS
 from compiler.isa.tables import ActivationTable
