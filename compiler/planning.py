@@ -145,8 +145,8 @@ def make_plan(config: Mapping[str, Any], options: CompileOptions) -> Plan:
     layout.check_fits(graph, target, options.num_devices, dtype, max_length)
     costs = cost_model(graph, target, rules, dtype, max_length, max(1, max_length // 2))
     chunks = choose_chunks(costs, options, max_length)
-    if (transmit := options.chunk_transmit()) is not None:
-        names.append(" ".join(filter(None, (transmit.name, str(chunks)))))
+    if options.chunk_transmit() is not None or chunks != AT_ONCE:
+        names.append(" ".join(filter(None, (ChunkTransmit.name, str(chunks)))))
     mapping = layout.plan_mapping(graph, target, options.num_devices, dtype, max_length, chunks)
     return Plan(config, graph, mapping, target, dtype, max_length, tuple(reports), tuple(names), rules)
 

@@ -26,13 +26,17 @@ from tests.sealed import sealed
 
 
 def build_demo(
-    prefix: Path, num_devices: int = 1, dtype: str = "float16", chunks: Chunks | None = None
+    prefix: Path,
+    num_devices: int = 1,
+    dtype: str = "float16",
+    chunks: Chunks | None = None,
+    without: tuple[str, ...] = (),
 ) -> tuple[ModelFolder, str]:
     """A build of the demo model."""
     workspace = Workspace(prefix)
     folder = workspace.model(DEMO_MODEL_ID)
     install_demo(folder.ckpt)
-    options = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True, chunks=chunks)
+    options = CompileOptions(num_devices=num_devices, dtype=dtype, offline=True, chunks=chunks, without=without)
     return folder, compile_model(workspace, DEMO_MODEL_ID, options, lambda _record: None)
 
 
@@ -82,15 +86,17 @@ def test_a_damaged_weight_is_named(tmp_path: Path, tensor: str) -> None:
 
 
 CHUNKED = (
-    (2, Chunks(((352, 2),))),
-    (2, Chunks(((352, 4), (128, 2)))),
-    (4, Chunks(((352, 2),))),
+    (2, Chunks(((352, 2),)), ("overlap",)),
+    (2, Chunks(((352, 4), (128, 2))), ()),
+    (4, Chunks(((352, 2),)), ()),
 )
 
 
-@pytest.mark.parametrize(("num_devices", "chunks"), CHUNKED)
-def test_chunks_are_put_together_before_they_are_compared(tmp_path: Path, num_devices: int, chunks: Chunks) -> None:
-    folder, build = build_demo(tmp_path, num_devices, chunks=chunks)
+@pytest.mark.parametrize(("num_devices", "chunks", "without"), CHUNKED)
+def test_chunks_are_put_together_before_they_are_compared(
+    tmp_path: Path, num_devices: int, chunks: Chunks, without: tuple[str, ...]
+) -> None:
+    folder, build = build_demo(tmp_path, num_devices, chunks=chunks, without=without)
     sound = compare_with_transformers(folder, build)
     assert sound.diverged is None
     assert sound.results == compare_with_transformers(*build_demo(tmp_path)).results
