@@ -26,9 +26,8 @@ from compiler.debug_records import (
     Timeline,
     Token,
     Tokens,
-    from_line,
-    to_line,
 )
+from compiler.debug_wire import from_line, to_line
 
 OPERAND = Operand("a", "v[0]", 3, (1.5, -math.inf, 0.0), -1.0, math.inf, 1, 2)
 EVERY = (

@@ -23,7 +23,8 @@ from typing import BinaryIO
 
 from compiler.cli.debug_session import DebugSession
 from compiler.cli.failure import as_error
-from compiler.debug_records import Done, Failed, Progress, Record, Token, to_line
+from compiler.debug_records import Done, Failed, Progress, Record, Token
+from compiler.debug_wire import to_line
 from compiler.emulator.session import SamplingParameters
 from compiler.errors import HyperDexError, UsageError
 from compiler.sanitize import one_line

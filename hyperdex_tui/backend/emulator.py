@@ -17,7 +17,8 @@ import signal
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from compiler.debug_records import LINE_LIMIT, Failed, Finished, Hello, Progress, Record, Token, from_line
+from compiler.debug_records import Failed, Finished, Hello, Progress, Record, Token
+from compiler.debug_wire import LINE_LIMIT, from_line
 from compiler.errors import HyperDexError
 from compiler.sanitize import one_line
 from compiler.workspace import Workspace

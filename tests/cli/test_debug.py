@@ -17,7 +17,8 @@ import pytest
 
 from compiler.cli.debug_session import DebugSession
 from compiler.cli.debug_shell import COMMANDS, DebugShell, command_name
-from compiler.debug_records import Failed, Finished, Hello, Record, Stopped, Timeline, Token, from_line
+from compiler.debug_records import Failed, Finished, Hello, Record, Stopped, Timeline, Token
+from compiler.debug_wire import from_line
 from compiler.demo import DEMO_PROMPTS
 from compiler.errors import UsageError
 from tests.cli.test_reference import build_demo

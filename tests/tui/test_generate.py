@@ -11,7 +11,8 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from textual.widgets import Input
 
-from compiler.debug_records import Candidate, Finished, Hello, Stopped, Token, to_line
+from compiler.debug_records import Candidate, Finished, Hello, Stopped, Token
+from compiler.debug_wire import to_line
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.emulator import Emulator
 from hyperdex_tui.screens.generate import GenerateScreen

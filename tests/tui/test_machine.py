@@ -24,8 +24,8 @@ from compiler.debug_records import (
     Stopped,
     Token,
     Tokens,
-    to_line,
 )
+from compiler.debug_wire import to_line
 from compiler.workspace import ModelFolder
 from hyperdex_tui.app import HyperDexApp
 from hyperdex_tui.backend.emulator import Emulator

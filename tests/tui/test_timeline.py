@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 from textual.app import App, ComposeResult
 
-from compiler.debug_records import Failed, Hello, Timeline, to_line
+from compiler.debug_records import Failed, Hello, Timeline
+from compiler.debug_wire import to_line
 from compiler.workspace import ModelFolder
 from hyperdex_tui.backend.emulator import Emulator
 from hyperdex_tui.backend.timeline import TokenTimeline
