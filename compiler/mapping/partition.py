@@ -41,8 +41,8 @@ class Chunks:
     heads: int = 1
 
     def of(self, width: int) -> int:
-        """Pieces of a vector of `width`."""
-        return dict(self.columns).get(width, 1)
+        """Pieces of a vector of `width`; 0 stands for the heads."""
+        return dict(self.columns).get(width, 1) if width else self.heads
 
     def with_count(self, width: int, count: int) -> Chunks:
         """The same but for vectors of `width`; 0 stands for the heads."""

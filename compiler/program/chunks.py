@@ -18,6 +18,10 @@ _WORTH = 0.0002
 """Share of a token that twice the chunks have to save."""
 
 
+_HEADS = 0
+"""Stands for the heads among the widths."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkTransmit:
     """Chooses `Chunks` for a build; the partition and lowering do the rest.
@@ -25,7 +29,8 @@ class ChunkTransmit:
     Requires: a legal graph. Ensures: a program that is predicted to take no longer.
 
     Attributes:
-        counts: numbers of chunks for each width, and for the heads, tried until one gains nothing more.
+        counts: numbers of chunks for each width, and for the heads; tried from the middle upwards until one gains
+            nothing more, and downwards if none above the middle did.
     """
 
     counts: tuple[int, ...] = (2, 4, 8)
@@ -33,18 +38,21 @@ class ChunkTransmit:
     name = "chunk-transmit"
 
     def choose(self, costs: CostModel, overlap: Overlap) -> Chunks:
-        """The chunks with which a token takes the fewest cycles; one width after the other."""
+        """The chunks with which a token takes the fewest cycles; one width after the other, and the heads last."""
         if costs.rules.num_devices == 1:
             return AT_ONCE
+        middle = len(self.counts) // 2
         best, fewest = AT_ONCE, costs.cycles(AT_ONCE, overlap)
-        for width in (0, *_widths(costs.graph)):
-            before = best
-            for count in self.counts:
-                tried = before.with_count(width, count)
-                taken = costs.cycles(tried, overlap)
-                if taken > fewest * (1 - _WORTH):
+        for width in (*_widths(costs.graph), _HEADS):
+            for counts in (self.counts[middle:], self.counts[:middle][::-1]):
+                for count in counts:
+                    tried = best.with_count(width, count)
+                    taken = costs.cycles(tried, overlap)
+                    if taken > fewest * (1 - _WORTH):
+                        break
+                    best, fewest = tried, taken
+                if best.of(width) > self.counts[middle]:
                     break
-                best, fewest = tried, taken
         return best
 
 
