@@ -34,7 +34,7 @@ _WINDOWS = (4, 8, 16, 24, 32)
 """Instructions ahead of the oldest that waits, of which the clock chooses."""
 
 _LAYERS_AHEAD = 2
-"""Layers more than show each kind, on which a proposed window has to prove itself."""
+"""Layers more than show each kind, on which the widest window has to prove itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +178,11 @@ def choose_overlap(costs: CostModel, several: CostModel, chunks: Chunks, overlap
 
     Args:
         costs: by which a window is proposed.
-        several: of more layers; by these the next narrower window may be better, for a wide one reaches into layers
-            that follow.
+        several: of more layers; by these the widest window is compared with the next, for it reaches into layers that
+            follow.
     """
     proposed = choose_window(costs, chunks, overlap, _WINDOWS)
-    near = tuple(window for window in _WINDOWS if window <= proposed.window)[-2:]
-    return choose_window(several, chunks, overlap, near) if near[1:] else proposed
+    return proposed if proposed.window < _WINDOWS[-1] else choose_window(several, chunks, overlap, _WINDOWS[-2:])
 
 
 def make_program(plan: Plan, options: CompileOptions) -> Program:
