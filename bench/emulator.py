@@ -146,7 +146,8 @@ def _shape_rows(title: str, shape: Shape, prefix: Path) -> list[Row]:
             ]
         )
         rows.append(_ratio(f"{title} shape, {dtype}: decode", "decode", ours, theirs, limit))
-        rows.append(_share(f"{title} shape, {dtype}", ours, read, folder.param(build)))
+        streamed = _streamed_bytes(folder.param(build), folder.inst(build))
+        rows.append(_share(f"{title} shape, {dtype}", ours, read, streamed))
         rows.append(
             _speed(
                 f"{title} shape, {dtype}: prompt of {PROMPT_TOKENS} tokens", ours, theirs, PROMPT_TOKENS, PREFILL_RATIO
@@ -177,11 +178,20 @@ def _demo_rows(prefix: Path) -> list[Row]:
     return rows
 
 
-def _share(name: str, ours: list[Sample], read: list[Sample], param: Path) -> Row:
-    """How much of the bandwidth that torch reads memory with goes into weights; a token reads them all once."""
+def _streamed_bytes(param: Path, inst: Path) -> int:
+    """Bytes of parameters that a token reads: all matrices and vectors once; of the tables, a row each, nothing."""
+    from compiler.artifacts.reader import open_build
+    from compiler.memory_map import CHANNELS
+
+    memory_map = open_build(param, inst).memory_map
+    matrices = [each for each in memory_map.regions if each.is_parameter and each.layout == "rows"]
+    return CHANNELS * sum(each.used_bytes(memory_map.dtype.itemsize) for each in matrices)
+
+
+def _share(name: str, ours: list[Sample], read: list[Sample], streamed_bytes: int) -> Row:
+    """How much of the bandwidth that torch reads memory with goes into what each token reads."""
     read_bytes_per_s = median([each["bytes_per_s"] for each in read])
-    weight_bytes = sum(file.stat().st_size for file in param.iterdir())
-    used = median([each["decode"] for each in ours]) * weight_bytes
+    used = median([each["decode"] for each in ours]) * streamed_bytes
     share = used / read_bytes_per_s
     value = f"{share:.0%} ({used / 1e9:.1f} of {read_bytes_per_s / 1e9:.1f} GB/s)"
     return Row(f"{name}: share of the read bandwidth", value, f"{BANDWIDTH_SHARE:.0%}", share >= BANDWIDTH_SHARE)

@@ -128,7 +128,7 @@ def rotate(vector: Vector, rope: Vector, head_dim: int, rotary_dim: int, style: 
 
 def linear_bias(slope: np.float32, tokens: range, scale: float, coarse: bool) -> Vector:
     """slope * token; rounded to bfloat16 and times `scale` if it is coarse."""
-    bias: Vector = slope * np.arange(tokens.start, tokens.stop, dtype=np.float32)
+    bias: Vector = slope * np.arange(tokens.start, tokens.stop).astype(np.float32)
     return round_to(bias, BFLOAT16) * np.float32(scale) if coarse else bias
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compiler.dtypes import BFLOAT16
-from compiler.emulator.ir_builder import F32, FLOATS, I32, INTS, PTR, Group, Value, splat
+from compiler.emulator.ir_builder import F32, FLOATS, I32, I64, INTS, PTR, Group, Value, splat
 from compiler.emulator.operation_ir import Operation
 
 
@@ -74,6 +74,7 @@ def softmax(f: Operation) -> None:
     a, result, length = f.vector("a"), f.vector("dst"), f.extent("length", "length_reg")
     begin = f.first("length", "length_reg")
     first = b.sub(f.register("first_reg"), begin)
+    first = b.select(b.icmp_signed("<", first, I64(0)), I64(0), first)  # as far in front as a register says
     f.fail_if(b.icmp_signed(">=", first, length))
     hidden, before = (f.spread(b.trunc(each, I32), INTS) for each in (first, begin))
     scale = f.spread(f.number("scale"))

@@ -244,6 +244,20 @@ def test_a_long_result_in_parts_is_that_of_a_step(new_bench: Any, dtype: DType, 
         assert differing(stepped, outcome(build, initial, True, kernel)) == []
 
 
+@pytest.mark.parametrize(("tokens", "first"), [(50, -(1 << 31)), (50, -5), (50, 49), ((1 << 25) + 50, 0)])
+def test_scores_of_tokens_of_any_number_are_those_of_a_step(new_bench: Any, tokens: int, first: int) -> None:
+    """A register holds more than a text has: none of it wraps, and slopes see each token's nearest float32."""
+    bench = new_bench(FLOAT32)
+    scores = "softmax v[64], v[0], 35, 0.25, length_reg=r1, first_reg=r2, last=1, extra=v[48], extras=1"
+    sums = [f"vadd v[{at}], v[0], v[0], 16" for at in range(128, 128 + 16 * MIN_INSTRUCTIONS, 16)]
+    build = bench.build("\n".join([f"li r1, {tokens}", f"li r2, {first}", scores, *sums, "hlt", ""]))
+    initial = bench.rounded(np.random.default_rng(1).standard_normal(LMU) * 1e-7)
+    stepped = outcome(build, initial, False, default_kernel())
+    assert stepped["fault"] == ""
+    for kernel in (default_kernel(), *other_kernels()):
+        assert differing(stepped, outcome(build, initial, True, kernel)) == []
+
+
 @pytest.mark.parametrize("name", CHOICES)
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
