@@ -60,7 +60,10 @@ class Chunks:
         """
         counts = dict(part.split("=") for part in text.split())
         heads = int(counts.pop("heads", 1))
-        return cls(tuple((int(width), int(count)) for width, count in counts.items()), heads)
+        found = cls(tuple((int(width), int(count)) for width, count in counts.items()), heads)
+        if str(found) != text or any(width < 1 or count < 2 for width, count in found.columns):
+            raise ValueError(f"{text!r} names no chunks")
+        return found
 
     def __str__(self) -> str:
         named = [*([f"heads={self.heads}"] if self.heads > 1 else []), *(f"{w}={count}" for w, count in self.columns)]

@@ -213,3 +213,11 @@ def test_max_length_is_bounded_by_the_models_positions() -> None:
 @pytest.mark.parametrize("chunks", [AT_ONCE, Chunks(heads=4), Chunks(((64, 2), (352, 8))), Chunks(((64, 2),), 2)])
 def test_chunks_are_read_as_they_are_written(chunks: Chunks) -> None:
     assert Chunks.parse(str(chunks)) == chunks
+
+
+@pytest.mark.parametrize(
+    "text", ["heads=0", "heads=1", "64=1", "64=-2", "0=2", "-5=2", "64=2 64=4", " 64=2", "64", "a=2"]
+)
+def test_chunks_that_no_build_names_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        Chunks.parse(text)
