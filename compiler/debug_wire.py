@@ -12,13 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from compiler.debug_records import (
-    PROTOCOL_VERSION,
-    Breakpoint,
-    Candidate,
-    Operand,
-    Record,
-)
+from compiler.debug_records import PROTOCOL_VERSION, Breakpoint, Candidate, Operand, Record
 from compiler.sanitize import one_line, printable
 
 LINE_LIMIT = 256 << 20
