@@ -8,6 +8,7 @@ Loads no numpy: the app lists builds with it.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from compiler.artifacts.manifest import MANIFEST, FileEntry, Manifest
@@ -77,6 +78,7 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     Raises:
         ArtifactError: there is none, it cannot be read, or the folder is a link.
     """
-    if folder.resolve() != folder.parent.parent.resolve() / folder.parent.name / folder.name:
-        raise ArtifactError(f"{folder} is a link to {folder.resolve()}", "move the folder itself there")
+    real = Path(os.path.realpath(folder))  # links in a circle lead to themselves
+    if folder.is_symlink() or real != Path(os.path.realpath(folder.parent.parent)) / folder.parent.name / folder.name:
+        raise ArtifactError(f"{folder} is a link to {real}", "move the folder itself there")
     return Manifest.from_json(read_build_file(folder, MANIFEST, _MANIFEST_BYTES), kind, where_of(folder, MANIFEST))

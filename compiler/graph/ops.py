@@ -124,11 +124,12 @@ OPS: dict[str, OpSpec] = {
             "expert",
             ((_V,), (_V,)),
             1,
-            "weight of the chosen expert @ x [+ its bias]; the second input says which are chosen, `place` which "
+            "weight of the chosen expert @ x [+ its bias] [act]; the second input says which are chosen, `place` which "
             "of these.",
             required=("expert",),
             optional=("bias",),
             attributes=("place",),
+            optional_attributes=("act",),
         ),
         OpSpec("weigh", ((_V, _Q), (_V,)), 1, "x times element `place` of the second input.", attributes=("place",)),
         OpSpec(

@@ -112,7 +112,7 @@ class ReferenceExecutor:
                 query = inputs[0].reshape(-1, heads.head_dim)
                 keys = np.stack(self._keys[layer])
                 scores = np.stack([_dot(keys[:, head // group], row) for head, row in enumerate(query)])
-                return [activation_table(node.text("act")).evaluate(scores) if node.text("act") else scores]
+                return [_activated(node, scores)]
             case "scale":
                 factor = np.full(1, node.number("scale"), np.float32)
                 return [inputs[0] * (round_to(factor, self._dtype) if node.integer("rounded") else factor)]
@@ -125,9 +125,8 @@ class ReferenceExecutor:
                 return [inputs[-1][chosen], chosen.astype(np.float32)]
             case "expert":
                 number = int(inputs[1][node.integer("place")])
-                return [
-                    _dot(parameters[f"expert.{number}"], inputs[0]) + parameters.get(f"bias.{number}", np.float32(0))
-                ]
+                product = _dot(parameters[f"expert.{number}"], inputs[0])
+                return [_activated(node, product + parameters.get(f"bias.{number}", np.float32(0)))]
             case "weigh":
                 return [inputs[0] * inputs[1][node.integer("place")]]
             case "attend":
@@ -149,7 +148,7 @@ class ReferenceExecutor:
             result = result + parameters["bias"]
         if node.integer("rotary_dim"):
             result = _rope(node, result, inputs[1], self._graph.heads.head_dim)
-        return activation_table(node.text("act")).evaluate(result) if node.text("act") else result
+        return _activated(node, result)
 
 
 class _Parameters(Mapping[str, Array]):
@@ -170,6 +169,11 @@ class _Parameters(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _activated(node: Node, x: Array) -> Array:
+    """What a node's activation makes of its result, if it has one."""
+    return activation_table(node.text("act")).evaluate(x) if node.text("act") else x
 
 
 def _dot(matrix: Array, vector: Array) -> Array:

@@ -42,6 +42,7 @@ def expert(e: Emitter, node: Node) -> None:
         operands |= {"rows": part.elements, "cols": cols, "stream": chosen_stream(e, node, "expert", part)}
         if node.parameter("bias.0"):
             operands["bias"] = chosen_stream(e, node, "bias", part)
+        operands["act"] = e.table(node.text("act"))
         e.emit("mm", node.parameter("expert.0"), **operands)
         e.share(name, part)
 

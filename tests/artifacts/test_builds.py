@@ -80,6 +80,18 @@ def test_a_missing_or_cut_file_is_found_without_hashing(folders):
         path.write_bytes(original)
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["param", "inst"])
+@pytest.mark.parametrize("where", ["elsewhere", "itself"])
+def test_a_folder_that_is_a_link_is_refused(folders, place, where):
+    folder = folders[place]
+    elsewhere = folder.with_name("elsewhere")
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere if where == "elsewhere" else folder)
+    target = folder.name if where == "itself" else where
+    with pytest.raises(ArtifactError, match=f"{folder.name} is a link to .*/{target}"):
+        open_build(*folders)
+
+
 @pytest.mark.parametrize(
     "place", [(0, "memory_map.json"), (1, "inst_2fpga.bin"), (1, "actfn_2fpga.bin"), (1, "debug_2fpga.bin")]
 )

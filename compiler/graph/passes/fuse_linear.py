@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from compiler.graph.ir import Graph, Node, attributes
 from compiler.graph.rewrite import readers, with_nodes
 
-_ORDER = ("linear", "bias", "rope", "act")
+_ORDER = {"linear": 0, "bias": 1, "rope": 2, "act": 3, "expert": 2}
+"""What a matrix instruction does, one after the other; an expert's has its own bias and is rotated by nothing."""
+
+_MATRICES = ("linear", "expert")
 
 
 @dataclass(frozen=True, slots=True)
 class FuseLinear:
-    """linear, bias, rope, act in a row become one linear.
+    """linear, bias, rope, act in a row become one linear; expert, act one expert.
 
     Requires: a legal graph. Ensures: same function; each intermediate had one
     reader and is no longer rounded to the build's dtype.
@@ -31,14 +34,14 @@ class FuseLinear:
         fused: dict[str, Node] = {}  # last node of a chain -> its replacement
         dropped: set[str] = set()
         for node in graph.nodes:
-            if node.op != "linear":
+            if node.op not in _MATRICES:
                 continue
             chain = [node]
             while True:
                 followers = uses.get(chain[-1].outputs[0], [])
                 if len(followers) != 1 or not allowed.get(followers[0].op, False):
                     break
-                if _ORDER.index(followers[0].op) <= _ORDER.index(chain[-1].op):
+                if _ORDER[followers[0].op] <= _ORDER[chain[-1].op]:
                     break
                 if followers[0].inputs[0] != chain[-1].outputs[0]:
                     break
@@ -57,7 +60,7 @@ class FuseLinear:
 def _merge(chain: list[Node]) -> Node:
     head = chain[0]
     inputs, parameters = list(head.inputs), list(head.parameters)
-    values: dict[str, int | float | str] = {}
+    values = dict(head.attributes)
     for link in chain[1:]:
         if link.op == "bias":
             parameters.append(("bias", link.parameter("bias")))
