@@ -57,7 +57,8 @@ async def test_the_limit_is_said_and_nothing_is_sent_beyond_it(size: int, sent: 
     assert sent or f"{size:,} bytes are too many" in done.message
 
 
-async def test_a_tmux_that_is_gone_leaves_the_terminal(tmp_path: Path) -> None:
+async def test_a_tmux_that_is_gone_leaves_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMUX_TMPDIR", str(tmp_path))  # no server of the user's either
     sequences: list[str] = []
     done = await copy("x", sequences.append, {"TERM": "screen", "TMUX": f"{tmp_path}/none,1,0"})
     assert done.sent and done.message == "sent to the terminal's clipboard"
