@@ -242,6 +242,14 @@ class Code:
 
     # arithmetic
 
+    def least(self, x: Value, y: Value) -> Value:
+        """The smaller of two signed integers."""
+        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
+
+    def greatest(self, x: Value, y: Value) -> Value:
+        """The larger of two signed integers."""
+        return self.b.select(self.b.icmp_signed(">", x, y), x, y)
+
     def fold(self, sums: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """Upper half with lower half until one lane is left: a float."""
         width = LANES

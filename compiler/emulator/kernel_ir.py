@@ -22,7 +22,7 @@ from compiler.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from compiler.emulator.arithmetic import LANES
 from compiler.emulator.ir_builder import CACHE_LINE, F32, FLOATS, I64, PTR, Code, Group, Value, splat
 from compiler.emulator.pairs_ir import Paired
-from compiler.emulator.panels_ir import KINDS, SUM_BYTES, VOID, Panel, Panels, internal, least, tiled
+from compiler.emulator.panels_ir import KINDS, SUM_BYTES, VOID, Panel, Panels, internal, tiled
 from compiler.emulator.task import TASK_FIELDS, function_name
 
 TILE_ROWS = 4  # `Code.fold_four`
@@ -156,7 +156,7 @@ class _Blocked(Panels):
         b = code.b
         size = self._dtype.itemsize
         end = b.add(begin, I64(BLOCK_COLS))
-        cols = least(code, b.sub(task["cols"], begin), BLOCK_COLS)
+        cols = code.least(b.sub(task["cols"], begin), I64(BLOCK_COLS))
         here = code.at(matrix, b.mul(begin, I64(size)))
         below = b.mul(task["row_bytes"], I64(TILE_ROWS))
         is_last = b.icmp_signed(">=", end, task["cols"])

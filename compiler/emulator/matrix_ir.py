@@ -50,7 +50,7 @@ def cached(f: Operation) -> None:
         f.fail_if(b.icmp_signed(">", b.add(first, tokens), f["most"]))
         _check_written(f, f.element(f.address("written"), first, I8), tokens)
         lowest, highest, longest = seen
-        return _less(f, first, lowest), _more(f, first, highest), _more(f, tokens, longest)
+        return f.least(first, lowest), f.greatest(first, highest), f.greatest(tokens, longest)
 
     lowest, highest, longest = f.loop(lanes, check, (I64(_BEYOND), I64(0), I64(0)))
     is_shared = b.and_(b.icmp_signed("==", lowest, highest), b.icmp_signed(">", lanes, I64(1)))
@@ -130,7 +130,7 @@ def _times_cache(f: Operation, rows: Value, cols: Value, count: Value) -> None:
 
     def turn(begin: Value, _: object) -> None:
         here = b.add(base, b.mul(b.sdiv(begin, I64(CHANNELS)), f["row_bytes"]))
-        count = _less(f, b.sub(rows, begin), I64(CHANNELS))
+        count = f.least(b.sub(rows, begin), I64(CHANNELS))
         _multiply(f, _Rows(here, f["channel_step"], count, f.element(result, begin), 1), inputs)
 
     f.loop(I64(CHANNELS), ask)
@@ -141,18 +141,10 @@ def _times_cache(f: Operation, rows: Value, cols: Value, count: Value) -> None:
             f.loop(rows, turn, step=CHANNELS)
 
 
-def _less(f: Operation, x: Value, y: Value) -> Value:
-    return f.b.select(f.b.icmp_signed("<", x, y), x, y)
-
-
-def _more(f: Operation, x: Value, y: Value) -> Value:
-    return f.b.select(f.b.icmp_signed(">", x, y), x, y)
-
-
 def _ask_for(f: Operation, begin: Value, rows: Value) -> None:
     """Begin to load the first of some rows: channels lie far apart, and each would be waited for."""
     b = f.b
-    few = b.select(b.icmp_signed("<", rows, I64(AHEAD_ROWS)), rows, I64(AHEAD_ROWS))
+    few = f.least(rows, I64(AHEAD_ROWS))
 
     def row(index: Value, _: object) -> None:
         address = b.add(begin, b.mul(index, f["row_bytes"]))

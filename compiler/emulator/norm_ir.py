@@ -74,7 +74,7 @@ def softmax(f: Operation) -> None:
     a, result, length = f.vector("a"), f.vector("dst"), f.extent("length", "length_reg")
     begin = f.first("length", "length_reg")
     first = b.sub(f.register("first_reg"), begin)
-    first = b.select(b.icmp_signed("<", first, I64(0)), I64(0), first)  # 32 bits hold it
+    first = f.greatest(first, I64(0))  # 32 bits hold it
     f.fail_if(b.icmp_signed(">=", first, length))
     hidden, before = (f.spread(b.trunc(each, I32), INTS) for each in (first, begin))
     scale = f.spread(f.number("scale"))

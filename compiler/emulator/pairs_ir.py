@@ -24,7 +24,7 @@ from llvmlite import ir
 from compiler.emulator.arithmetic import LANES
 from compiler.emulator.ir_builder import CACHE_LINE, FLOATS, I1, I16, I32, I64, INTS, PTR, Code, Group, Value, splat
 from compiler.emulator.operation_ir import Operation
-from compiler.emulator.panels_ir import SUM_BYTES, Panel, Panels, internal, least, tiled
+from compiler.emulator.panels_ir import SUM_BYTES, Panel, Panels, internal, tiled
 from compiler.emulator.tape import PACKED_HEADER_BYTES
 
 TILE_ROWS, TILE_VECTORS = 8, 3
@@ -192,10 +192,7 @@ class Paired(Panels):
             header = self._packed(b.add(panel.begin, index))
             low, high = (code.load(header, I64(at), I64) for at in range(2))
             lowest, highest = seen
-            return (
-                b.select(b.icmp_signed("<", low, lowest), low, lowest),
-                b.select(b.icmp_signed(">", high, highest), high, highest),
-            )
+            return code.least(low, lowest), code.greatest(high, highest)
 
         return code.loop(panel.count, vector, (I64(_NEVER), I64(0)))
 
@@ -237,7 +234,7 @@ class Paired(Panels):
         code, task = self._code, self._task
         b = code.b
         end = b.add(begin, I64(BLOCK_COLS))
-        cols = least(code, b.sub(task["cols"], begin), BLOCK_COLS)
+        cols = code.least(b.sub(task["cols"], begin), I64(BLOCK_COLS))
         here = code.at(matrix, b.mul(begin, I64(2)))
         below = b.mul(task["row_bytes"], I64(TILE_ROWS))
         is_last = b.icmp_signed(">=", end, task["cols"])

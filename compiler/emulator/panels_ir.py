@@ -72,11 +72,11 @@ class Panels(ABC):
         b = code.b
 
         def panel(begin: Value, _: object) -> None:
-            count = least(code, b.sub(task["vector_count"], begin), PANEL_VECTORS)
+            count = code.least(b.sub(task["vector_count"], begin), I64(PANEL_VECTORS))
             made = Panel(begin, count, code.element(task["result"], b.mul(begin, task["next"])))
             tile = self._tiles(made)
             rows = task["rows"]
-            code.loop(rows, lambda row, _: tile(row, least(code, b.sub(rows, row), self._rows)), step=self._rows)
+            code.loop(rows, lambda row, _: tile(row, code.least(b.sub(rows, row), I64(self._rows))), step=self._rows)
 
         code.loop(task["vector_count"], panel, step=PANEL_VECTORS)
         b.ret_void()
@@ -124,11 +124,6 @@ def internal(module: Any, name: str, arguments: tuple[Any, ...]) -> Code:
     code = Code(module, name, VOID, arguments)
     code.function.linkage = "internal"
     return code
-
-
-def least(code: Code, value: Value, limit: int) -> Value:
-    """The smaller one."""
-    return code.b.select(code.b.icmp_signed("<", value, I64(limit)), value, I64(limit))
 
 
 def tiled(code: Code, count: Value, width: int, body: Callable[[Value, int], None]) -> None:
