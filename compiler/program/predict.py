@@ -118,7 +118,7 @@ class Prediction:
         self._issued = last = self._issued + self._issue_cycles
         self.issue[who] = last
         reason, end = "issue", self.end
-        known = self.written if unit == _FORWARDED_TO else self.ready
+        known = self.known_to(unit)
         for result in results:
             if known[result] > last:
                 last, reason = known[result], _NAMES[self._units[result]]
